@@ -1,0 +1,80 @@
+#pragma once
+// Router: finds where a call goes, checks that it may, and starts it there. One on each loop; all of them read one
+// immutable Routing, replaced as a whole when something changes.
+//
+// Policy on the caller's side: default deadline, hops, moving a call that was REFUSED, retries where the effect permits.
+// On the callee's side: authorization, limits, counting. Nothing here waits, and nothing locks.
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/own.h"
+#include "base/random.h"
+#include "base/result.h"
+#include "call/definition.h"
+#include "call/ends.h"
+#include "call/instance.h"
+#include "call/stats.h"
+#include "loop/loop.h"
+
+namespace shunt::call {
+
+/// A service in the routing table.
+struct Route {
+  std::shared_ptr<const ServiceDefinition> definition;
+  std::vector<std::shared_ptr<Instance>> instances;  ///< Nearest first.
+  std::shared_ptr<Admission> admission;              ///< nullptr: never refuses.
+  std::shared_ptr<ServiceStats> stats;
+  std::string why_absent;  ///< Why there is no instance: "starting", "its module crashed; restart in 2s", …
+};
+
+/// What all loops read. Immutable once published.
+class Routing {
+ public:
+  std::uint64_t revision = 0;
+  bool expose_all = false;  ///< `--dev`: the gateway reaches every service.
+  std::unordered_map<std::string, std::shared_ptr<const Route>> routes;  ///< By full name.
+
+  /// A service by full name, or by short name within `app`, or where the short name is unique.
+  /// Errors: not_found S1002 with what exists and the nearest name; failed_precondition S1003 when it is ambiguous.
+  Result<const Route*> resolve(std::string_view service, std::string_view app) const;
+  /// Whether `caller` may call that command. Errors: permission_denied S1010, saying which manifest key would allow it;
+  /// unauthenticated is the gateway's to answer.
+  Result<void> permit(const Principal& caller, const Route& callee, std::string_view command) const;
+};
+
+/// What a caller asks for.
+struct CallStart {
+  std::string_view service;  ///< Short or full.
+  std::string_view command;
+  const Metadata* metadata = nullptr;
+  Deadline deadline;                     ///< never: the command's default applies.
+  const Principal* principal = nullptr;  ///< Who asks; must outlive the call.
+  std::uint8_t hops = 0;
+};
+
+class Router {
+ public:
+  /// `loop_index` is what Instance::link() is asked with.
+  Router(loop::Loop& loop, std::size_t loop_index, Random& random);
+  ~Router();
+
+  /// On this loop only: the node posts it to each.
+  void install(std::shared_ptr<const Routing> routing);
+  [[nodiscard]] const std::shared_ptr<const Routing>& routing() const;
+
+  /// Starts a call. Always a handle; a call that can't start ends with on_end, perhaps before this returns.
+  OutgoingHandle start(const CallStart& start, CallerEvents& events, Opening opening);
+
+  loop::Loop& loop();
+  [[nodiscard]] std::size_t loop_index() const;
+
+ private:
+  struct State;
+  Own<State> state_;
+};
+
+}  // namespace shunt::call

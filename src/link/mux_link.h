@@ -1,0 +1,90 @@
+#pragma once
+// MuxLink: a call::Link over a wire::Mux and a Carrier. One class for every carrier that moves bytes: a unix socket
+// (link/unix), a simulated wire (link/sim), later a ring and a gRPC stream.
+
+#include <functional>
+#include <string>
+
+#include "base/own.h"
+#include "call/link.h"
+#include "loop/loop.h"
+#include "wire/mux.h"
+
+namespace shunt::link {
+
+/// Moves bytes. Belongs to a loop; told and tells on it.
+class Carrier {
+ public:
+  /// What a carrier tells its link.
+  class Events {
+   public:
+    virtual void on_bytes(Bytes chunk) = 0;
+    /// write() may be tried again after it took less than all.
+    virtual void on_writable() = 0;
+    /// The peer is gone, or the carrier broke. Nothing comes after.
+    virtual void on_closed(Status why) = 0;
+
+   protected:
+    ~Events() = default;
+  };
+  virtual ~Carrier() = default;
+  virtual void start(Events& events) = 0;
+  /// Takes as much as it can now; returns how many bytes. 0: wait for on_writable.
+  virtual std::size_t write(const iovec* vectors, int count) = 0;
+  /// Stops; no event comes after.
+  virtual void close() = 0;
+};
+
+/// What a link tells its owner. Called on its loop.
+class LinkOwner {
+ public:
+  virtual void on_open(const wire::Hello& peer) { (void)peer; }
+  /// The link has ended: its calls have ended as unavailable. The owner may destroy the link, but not from inside.
+  virtual void on_closed(const Status& why) { (void)why; }
+  virtual void on_pong(std::uint64_t number) { (void)number; }
+  virtual void on_goaway(std::string_view reason) { (void)reason; }
+  virtual void on_wait(std::uint64_t ticket, const wire::WaitFrame& wait) { (void)ticket, (void)wait; }
+  virtual void on_grant(std::uint64_t ticket, const wire::GrantFrame& grant) { (void)ticket, (void)grant; }
+  virtual void on_load(const wire::LoadFrame& load) { (void)load; }
+
+ protected:
+  ~LinkOwner() = default;
+};
+
+struct MuxLinkOptions {
+  wire::Side side = wire::Side::dialler;
+  call::LinkLimits limits;
+  wire::Hello hello;
+  /// Who is calling, on calls that come in over this link, when the other side is a service: principal_kind and _service
+  /// on the wire are not believed. When false (the other side is the node) they are.
+  bool trust_principal = false;
+  call::Principal peer;
+};
+
+class MuxLink final : public call::Link {
+ public:
+  /// Incoming calls go to `service`, which must outlive the link; so must the loop and the owner.
+  static Own<MuxLink> create(loop::Loop& loop, Own<Carrier> carrier, call::Service& service, LinkOwner& owner,
+                             MuxLinkOptions options);
+  ~MuxLink() override;
+
+  call::OutgoingHandle open(const call::Open& open, call::CallerEvents& events, call::Opening opening) override;
+  loop::Task<void> drain(Deadline deadline) override;
+  call::LinkStats stats() const override;
+
+  [[nodiscard]] bool is_closed() const;
+  void ping(std::uint64_t number);
+  void goaway(std::string_view reason);
+  void wait(std::uint64_t ticket, const wire::WaitFrame& wait);
+  void grant(std::uint64_t ticket, const wire::GrantFrame& grant);
+  void load(const wire::LoadFrame& load);
+  /// Ends the link now: every call of it ends as `why`, on_closed comes.
+  void close(Status why);
+
+ private:
+  struct State;
+  explicit MuxLink(Own<State> state);
+  Own<State> state_;
+};
+
+}  // namespace shunt::link
