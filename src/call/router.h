@@ -14,6 +14,7 @@
 #include "base/own.h"
 #include "base/random.h"
 #include "base/result.h"
+#include "call/caller.h"
 #include "call/definition.h"
 #include "call/ends.h"
 #include "call/instance.h"
@@ -46,28 +47,18 @@ class Routing {
   Result<void> permit(const Principal& caller, const Route& callee, std::string_view command) const;
 };
 
-/// What a caller asks for.
-struct CallStart {
-  std::string_view service;  ///< Short or full.
-  std::string_view command;
-  const Metadata* metadata = nullptr;
-  Deadline deadline;                     ///< never: the command's default applies.
-  const Principal* principal = nullptr;  ///< Who asks; must outlive the call.
-  std::uint8_t hops = 0;
-};
-
-class Router {
+class Router final : public Caller {
  public:
   /// `loop_index` is what Instance::link() is asked with.
   Router(loop::Loop& loop, std::size_t loop_index, Random& random);
-  ~Router();
+  ~Router() override;
 
   /// On this loop only: the node posts it to each.
   void install(std::shared_ptr<const Routing> routing);
   [[nodiscard]] const std::shared_ptr<const Routing>& routing() const;
 
   /// Starts a call. Always a handle; a call that can't start ends with on_end, perhaps before this returns.
-  OutgoingHandle start(const CallStart& start, CallerEvents& events, Opening opening);
+  OutgoingHandle start(const CallStart& start, CallerEvents& events, Opening opening) override;
 
   loop::Loop& loop();
   [[nodiscard]] std::size_t loop_index() const;

@@ -1,0 +1,31 @@
+#pragma once
+// Caller: whatever can start a call by name. In a node it is the loop's Router; in a worker it is the link to the node,
+// which routes for it. Who places calls for a module knows only this.
+
+#include <cstdint>
+#include <string_view>
+
+#include "base/time.h"
+#include "call/ends.h"
+
+namespace shunt::call {
+
+/// What a caller asks for.
+struct CallStart {
+  std::string_view service;  ///< Short or full.
+  std::string_view command;
+  const Metadata* metadata = nullptr;
+  Deadline deadline;                     ///< never: the command's default applies.
+  const Principal* principal = nullptr;  ///< Who asks; must outlive the call.
+  std::uint8_t hops = 0;
+};
+
+/// Threads: one loop's.
+class Caller {
+ public:
+  virtual ~Caller() = default;
+  /// Starts a call. Always a handle; a call that can't start ends with on_end, perhaps before this returns.
+  virtual OutgoingHandle start(const CallStart& start, CallerEvents& events, Opening opening) = 0;
+};
+
+}  // namespace shunt::call
