@@ -3,6 +3,7 @@
 // until the system says EAGAIN.
 
 #include <string>
+#include <vector>
 
 #include "base/own.h"
 #include "base/result.h"
@@ -65,6 +66,7 @@ class EpollLoop final : public Loop, public Clock {
  private:
   struct State;
   explicit EpollLoop(Own<State> state);
+  std::vector<Watch*>& pending();
   friend class Watch;
   Own<State> state_;
 };
