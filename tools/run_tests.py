@@ -159,13 +159,9 @@ def run_pytest(folder, options, environment):
 
 
 def test_binaries(build):
-    listed = subprocess.run(["ninja", "-C", str(build), "-t", "query", "tests"], capture_output=True, text=True, check=True)
-    names = {line.strip().rsplit("/", 1)[-1] for line in listed.stdout.splitlines()}
-    found = [path for path in build.rglob("test_*") if path.name in names and path.is_file() and os.access(path, os.X_OK)]
-    # Names of utility targets come without their path: take what ninja calls executables as well.
-    if not found:
-        found = [path for path in build.rglob("test_*") if path.is_file() and os.access(path, os.X_OK) and "." not in path.name]
-    return sorted(found, key=lambda path: path.name)
+    """The test executables, as CMake lists them."""
+    listed = (build / "tests.list").read_text().split()
+    return sorted((pathlib.Path(path) for path in listed), key=lambda path: path.name)
 
 
 def pytest_folders(e2e):

@@ -1,0 +1,40 @@
+#pragma once
+// The doors of the node: what the `shunt` command calls to run a house, or a part of one. It knows nothing of how the
+// command line was spelled: options arrive filled in (flags over environment over file over default).
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/time.h"
+
+namespace shunt::node {
+
+/// What `shunt run` was asked for. What is absent takes the default of the room that it concerns.
+struct RunOptions {
+  std::vector<std::string> paths;   ///< App folders or manifests, at least one.
+  std::vector<std::string> listen;  ///< ADDR:PORT each; empty: 127.0.0.1:8080. Port 0 picks one.
+  std::string data;                 ///< The data folder: admin socket, lock, caches. Absolute.
+  std::optional<bool> dev;          ///< --dev, --no-dev; nothing: dev when every address is loopback.
+  bool json = false;                ///< `ready` and what goes wrong as JSON lines.
+  std::optional<unsigned> loops;    ///< Serving loops; nothing: one for each core it may use.
+  std::string tokens;               ///< File of bearer tokens for "auth": "token"; empty: none.
+  std::optional<std::uint64_t> header_bytes_max;  ///< Of one request's header; beyond: 431.
+  std::optional<std::uint64_t> body_bytes_max;    ///< Of one message; beyond: 413.
+  std::optional<std::uint64_t> connections_max;   ///< Of the gateway; beyond: 503.
+  std::optional<Duration> header_timeout;         ///< For a whole request header; beyond: 408.
+  std::optional<Duration> idle_timeout;           ///< Between requests of a connection; beyond: closed.
+  std::optional<Duration> drain_timeout;          ///< For calls in flight at shutdown; beyond: cancelled.
+};
+
+/// Runs a house until it is told to stop: supervisor first, which starts the node. Returns the exit code.
+int run(const RunOptions& options);
+
+/// Entry points of the processes that Shunt starts of itself (`shunt node`, `worker`, `describe-module`). argv[0] is the
+/// name of the command; what follows is between the caller and the entry point. Return exit codes.
+int node_main(int argc, char** argv);
+int worker_main(int argc, char** argv);
+int describe_main(int argc, char** argv);
+
+}  // namespace shunt::node
