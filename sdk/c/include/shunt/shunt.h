@@ -154,7 +154,7 @@ typedef struct shunt_api {
 
   /* Opens a call to "service.command". Never NULL; where it can't be opened, SHUNT_EVENT_END follows. The first message,
    * if flags has SHUNT_HAS_MESSAGE, is taken over. `user` comes with every event. In a module events may come from inside
-   * this function: a service on the same loop that answers at once. */
+   * this function: a service on the same loop that answers at once. Don't act on the call before open() has returned. */
   shunt_call* (*open)(shunt_context* context, const shunt_open* open, shunt_message* first, void* user);
   void (*set_user)(shunt_call* call, void* user);
   /* shunt_sent. flags: SHUNT_LAST (outgoing only). Takes the message over in every case. */
@@ -170,7 +170,7 @@ typedef struct shunt_api {
   void (*release)(shunt_call* call);
 
   int64_t (*now)(void); /* CLOCK_MONOTONIC, ns; any thread */
-  /* level: 0 debug, 1 info, 2 warning, 3 error. Any thread. */
+  /* level: 0 debug, 1 info, 2 warning, 3 error. Any thread. Inside shunt_module_main() context is NULL. */
   void (*log)(shunt_context* context, int level, shunt_slice text);
 
   /* Modules only (NULL in a worker). */
@@ -200,9 +200,11 @@ typedef struct shunt_module {
   const shunt_command* commands;
   uint32_t command_count;
   void* self;
-  /* Once for each loop that will deliver events, before the first. May be NULL. */
-  void (*attach)(void* self, shunt_context* context);
-  /* When that loop ends: every call of it has been released or is released here. May be NULL. */
+  /* Once for each loop that will deliver events, on that loop's thread, before the first. What it returns is given to
+   * on_event and detach of that context as `self`; NULL: the module can't start, and said why by log(). May be NULL: then
+   * `self` is what stands above. */
+  void* (*attach)(void* self, shunt_context* context);
+  /* When that loop ends, on its thread: every call of it has been released or is released here. May be NULL. */
   void (*detach)(void* self, shunt_context* context);
   void (*on_event)(void* self, shunt_context* context, const shunt_event* event);
 } shunt_module;
