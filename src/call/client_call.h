@@ -4,7 +4,8 @@
 #include <deque>
 #include <optional>
 
-#include "call/router.h"
+#include "call/caller.h"
+#include "call/link.h"
 #include "loop/event.h"
 #include "loop/task.h"
 
@@ -13,8 +14,8 @@ namespace shunt::call {
 /// Threads: one loop. Lifetime: dropping it cancels the call.
 class ClientCall final : private CallerEvents {
  public:
-  /// Begins through a router. Views in `start` are used during construction only (the principal must live on).
-  ClientCall(Router& router, const CallStart& start, Opening opening);
+  /// Begins through a router or a worker's host. Views in `start` are used during construction only.
+  ClientCall(Caller& caller, loop::Loop& loop, const CallStart& start, Opening opening);
   /// Begins on one link: for conformance tests and the pool.
   ClientCall(loop::Loop& loop, Link& link, const Open& open, Opening opening);
   ~ClientCall();
@@ -51,6 +52,7 @@ class ClientCall final : private CallerEvents {
 };
 
 /// One request, one answer. Errors: the call's status; internal when the callee sent no message or more than one.
-loop::Task<Result<Message>> call_unary(Router& router, CallStart start, Message request);
+/// The views in `start` must live until the first wait.
+loop::Task<Result<Message>> call_unary(Caller& caller, loop::Loop& loop, CallStart start, Message request);
 
 }  // namespace shunt::call

@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "base/time.h"
 #include "call/link.h"
+#include "loop/loop.h"
 
 namespace shunt::call {
 
