@@ -55,6 +55,8 @@ class EpollLoop final : public Loop, public Clock {
   /// One turn that waits at most `wait` (negative: as long as it takes). For an owner that has its own loop: it
   /// polls fd() and calls turn(0). Returns false after stop().
   bool turn(Duration wait);
+  /// The end of a turn alone: runs what is ready and writes what has gathered, without asking the system for more.
+  void finish_turn() { run_ready(); }
   /// Readable when turn(0) would do something.
   [[nodiscard]] int fd() const;
   /// How long fd() may be slept on before a timer is due.
