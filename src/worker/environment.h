@@ -1,0 +1,31 @@
+#pragma once
+// What a node gives a worker when it starts it: descriptors and a name, by way of the environment.
+//
+//   SHUNT_LINKS="3,4,5"   connected stream sockets to the node, one for each of its loops; the first is the control link
+//   SHUNT_CONTROL="6"     a SEQPACKET socket to the supervisor, which brings fresh links when the node was restarted
+//   SHUNT_SERVICE         the full name of the service that this process is a worker of
+//
+// Knows nothing of what is said over them.
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace shunt::worker {
+
+/// Descriptors that belong to whoever holds this; they are not closed with it.
+struct Environment {
+  std::vector<int> links;
+  int control = -1;  ///< -1: there is no supervisor; a worker whose links are gone is then lost.
+  std::string service;
+};
+
+/// True when a node started this process as a worker, and nobody has taken the links yet.
+bool is_worker_environment();
+
+/// Takes the links: makes them close-on-exec and non-blocking and removes the variables, so that no child of this
+/// process inherits either. Errors: failed_precondition S3060 when there are none, or they are not sockets.
+Result<Environment> take_environment();
+
+}  // namespace shunt::worker

@@ -1,0 +1,47 @@
+#pragma once
+// NodeLink: a worker's link to its node, as the host sees it. The host is given a maker of them, since it knows no carrier:
+// the wiring makes a MuxLink over a unix socket.
+
+#include <string_view>
+
+#include "base/own.h"
+#include "base/result.h"
+#include "call/link.h"
+#include "wire/frame.h"
+
+namespace shunt::worker {
+
+/// What a link tells. Called on its loop.
+class NodeLinkEvents {
+ public:
+  virtual void on_open(const wire::Hello& node) = 0;
+  /// The link has ended. It may be destroyed, but not from inside.
+  virtual void on_closed(const Status& why) = 0;
+  virtual void on_goaway(std::string_view reason) = 0;
+  virtual void on_wait(std::uint64_t ticket, const wire::WaitFrame& wait) = 0;
+
+ protected:
+  ~NodeLinkEvents() = default;
+};
+
+/// Threads: the loop's. Ownership: of the descriptor that it was made of.
+class NodeLink {
+ public:
+  virtual ~NodeLink() = default;
+  virtual call::Link& calls() = 0;
+  virtual void grant(std::uint64_t ticket, const wire::GrantFrame& grant) = 0;
+  virtual void load(const wire::LoadFrame& load) = 0;
+  /// Ends it now: its calls end as `why`, on_closed comes.
+  virtual void close(Status why) = 0;
+};
+
+class NodeLinkMaker {
+ public:
+  virtual ~NodeLinkMaker() = default;
+  /// Takes the descriptor over, in every case. Calls that come in go to `service`; a finish() with Retry::elsewhere on a
+  /// call that has sent nothing must become a REFUSED frame. Both references outlive the link.
+  virtual Result<Own<NodeLink>> make(int descriptor, call::Service& service, NodeLinkEvents& events,
+                                     const wire::Hello& hello) = 0;
+};
+
+}  // namespace shunt::worker
