@@ -58,6 +58,7 @@ function(shunt_test name)
   cmake_parse_arguments(TEST "" "" "SOURCES;LIBRARIES" ${ARGN})
   add_executable(${name} ${TEST_SOURCES})
   target_link_libraries(${name} PRIVATE ${TEST_LIBRARIES} shunt_test_main)
+  target_compile_options(${name} PRIVATE -fPIC)  # As shunt_test_main, a library, was compiled: else its header is refused.
   target_precompile_headers(${name} REUSE_FROM shunt_test_main)
   add_test(NAME ${name} COMMAND ${name})
   set_property(GLOBAL APPEND PROPERTY SHUNT_TEST_TARGETS ${name})
