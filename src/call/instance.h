@@ -51,7 +51,8 @@ class Admission {
 
   virtual ~Admission() = default;
   /// Queues a ticket, or answers resource_exhausted at once when the queue is full. A granted instance has a slot taken
-  /// (try_enter) for this call. Returns the ticket's number, for abandon(). From any serving loop.
+  /// (try_enter) for this call. Returns the ticket's number, for abandon(); 0 when `granted` was called before it returned.
+  /// From any serving loop.
   virtual std::uint64_t wait(loop::Loop& loop, bool blocking, Deadline deadline, Granted granted) = 0;
   /// The caller gave up; `granted` is not called any more. On the loop that asked.
   virtual void abandon(std::uint64_t ticket) = 0;

@@ -1,0 +1,145 @@
+#include "call/router.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "call/routed_call.h"
+
+namespace shunt::call {
+
+namespace {
+
+// What a caller's word for a command came to; kept until the routing changes.
+struct Resolved {
+  std::shared_ptr<const Route> route;
+  const CommandDefinition* command = nullptr;
+  CommandStats* stats = nullptr;
+};
+
+struct TextHash {
+  using is_transparent = void;
+  std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+};
+
+// "kind service target command" on the stack, or on the heap for names of unusual length.
+class Key {
+ public:
+  Key(const Principal* principal, const CallStart& start) {
+    char kind = static_cast<char>('0' + static_cast<int>(principal != nullptr ? principal->kind : PrincipalKind::none));
+    std::string_view caller = principal != nullptr ? std::string_view(principal->service) : std::string_view();
+    std::size_t size = 3 + caller.size() + start.service.size() + start.command.size();
+    char* to = inline_;
+    if (size > sizeof inline_) {
+      heap_.resize(size);
+      to = heap_.data();
+    }
+    view_ = {to, size};
+    *to++ = kind;
+    for (auto part : {caller, start.service, start.command}) {
+      std::copy(part.begin(), part.end(), to);
+      to += part.size();
+      if (to < view_.data() + size) *to++ = '\n';
+    }
+  }
+  [[nodiscard]] std::string_view view() const { return view_; }
+
+ private:
+  char inline_[192];
+  std::string heap_;
+  std::string_view view_;
+};
+
+// An end for a call that never began: on_end has been told.
+class EndedCall final : public Outgoing {
+ public:
+  Sent send(Message, Last) override { return Sent::ended; }
+  void half_close() override {}
+  void consumed(std::size_t) override {}
+  void cancel(Cancel) override {}
+  void release() override {}
+};
+
+OutgoingHandle end_now(CallerEvents& events, Status status) {
+  static EndedCall shared;  // Stateless.
+  events.on_end(std::move(status), {});
+  return OutgoingHandle(&shared);
+}
+
+}  // namespace
+
+struct Router::State {
+  State(loop::Loop& on, std::size_t index, Random& random) : context{on, index, random} {}
+  Result<const Resolved*> resolve(const CallStart& start);
+
+  RoutedCall::Context context;
+  std::shared_ptr<const Routing> routing = std::make_shared<Routing>();
+  // By what callers wrote. Bounded: names come from outside.
+  std::unordered_map<std::string, Resolved, TextHash, std::equal_to<>> resolved;
+  static constexpr std::size_t resolved_max = 4096;
+};
+
+Result<const Resolved*> Router::State::resolve(const CallStart& start) {
+  Key key(start.principal, start);
+  auto found = resolved.find(key.view());
+  if (found != resolved.end()) return &found->second;
+
+  static const Principal nobody;
+  const Principal& principal = start.principal != nullptr ? *start.principal : nobody;
+  std::string_view app;
+  if (principal.kind == PrincipalKind::service) {
+    auto caller = routing->routes.find(principal.service);
+    if (caller != routing->routes.end()) app = caller->second->definition->app;
+  }
+  SHUNT_TRY(const Route* route, routing->resolve(start.service, app));
+  SHUNT_CHECK(routing->permit(principal, *route, start.command));
+  auto command = route->definition->commands.find(start.command);
+  if (command == route->definition->commands.end()) {
+    std::string known;
+    for (const auto& [name, definition] : route->definition->commands)
+      known.append(known.empty() ? "" : ", ").append(name);
+    return fail(Code::unimplemented, "S1005",
+                fmt::format("service {} has no command '{}'; it has: {}", route->definition->full_name, start.command,
+                            known.empty() ? "none" : known));
+  }
+  if (resolved.size() >= resolved_max) resolved.clear();
+  auto shared = routing->routes.at(route->definition->full_name);
+  auto [entry, added] =
+      resolved.emplace(std::string(key.view()), Resolved{shared, &command->second, &route->stats->of(start.command)});
+  return &entry->second;
+}
+
+Router::Router(loop::Loop& loop, std::size_t loop_index, Random& random)
+    : state_(make_own<State>(loop, loop_index, random)) {}
+Router::~Router() = default;
+
+void Router::install(std::shared_ptr<const Routing> routing) {
+  state_->routing = std::move(routing);
+  state_->resolved.clear();
+}
+
+const std::shared_ptr<const Routing>& Router::routing() const { return state_->routing; }
+loop::Loop& Router::loop() { return state_->context.loop; }
+std::size_t Router::loop_index() const { return state_->context.loop_index; }
+
+OutgoingHandle Router::start(const CallStart& start, CallerEvents& events, Opening opening) {
+  auto& state = *state_;
+  auto resolved = state.resolve(start);
+  if (!resolved) return end_now(events, std::move(resolved).error());
+  if (start.hops >= hops_max) {
+    return end_now(events,
+                   {Code::resource_exhausted, "S1006",
+                    fmt::format("the chain of calls that led to {}.{} has passed {} services; do they call each "
+                                "other in a circle?",
+                                start.service, start.command, hops_max)});
+  }
+  const Resolved& target = **resolved;
+  auto* call = new RoutedCall(state.context, target.route, *target.command, *target.stats, events);
+  OutgoingHandle handle(call);
+  call->begin(start, std::move(opening));
+  return handle;
+}
+
+}  // namespace shunt::call
