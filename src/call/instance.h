@@ -27,6 +27,8 @@ class Instance {
   [[nodiscard]] virtual Distance distance() const = 0;
   /// For people: "prices/0", "cart#3 (pid 812)".
   [[nodiscard]] virtual std::string name() const = 0;
+  /// The number under which the instance reserved a slot, for Open::grant; 0: none. Asked once for each granted ticket.
+  virtual std::uint64_t take_grant() { return 0; }
 
   /// Calls that run there now, from all loops of this node.
   std::atomic<std::uint32_t> in_flight{0};
@@ -56,7 +58,10 @@ class Admission {
   virtual std::uint64_t wait(loop::Loop& loop, bool blocking, Deadline deadline, Granted granted) = 0;
   /// The caller gave up; `granted` is not called any more. On the loop that asked.
   virtual void abandon(std::uint64_t ticket) = 0;
-  /// A slot came free, or the worker refused (`refused`): from any loop, after leave().
+  /// The instance refused a call although our count said that there was room: it gets no more calls until it says that
+  /// it has a slot. From any loop, before leave().
+  virtual void refused(Instance& instance) { (void)instance; }
+  /// A slot came free: from any loop, after leave().
   virtual void freed(Instance& instance) = 0;
   /// True while tickets wait: newcomers must queue behind them.
   [[nodiscard]] virtual bool has_waiters() const = 0;

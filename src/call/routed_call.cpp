@@ -161,7 +161,8 @@ void RoutedCall::wait_for_slot() {
                   {});
             }
           } else {
-            open_at(std::move(instance_), 0);
+            std::uint64_t grant = instance_->take_grant();
+            open_at(std::move(instance_), grant);
           }
         }
         unref();
@@ -377,6 +378,7 @@ void RoutedCall::on_end(Status status, Metadata trailers) {
       route_->stats->retries.fetch_add(1, std::memory_order_relaxed);
     }
     call_ = nullptr;
+    if (refused && route_->admission != nullptr && entered_) route_->admission->refused(*instance_);
     leave();
     // A refusal means that our count of its room was wrong: queue, so that the pool asks the worker for a slot.
     if (refused) {
