@@ -22,6 +22,8 @@ inline constexpr std::uint32_t payload_bytes_max = 1 << 20;  ///< Of any frame. 
 inline constexpr std::uint32_t magic = 0x544e4853;           ///< "SHNT", little endian, first in HELLO.
 inline constexpr std::uint16_t version_major = 1;
 inline constexpr std::uint16_t version_minor = 0;
+/// What each message costs of a call's credit beyond its bytes.
+inline constexpr std::size_t message_overhead = 64;
 
 enum class FrameType : std::uint8_t {
   hello = 1,       ///< First from each side.
@@ -35,10 +37,10 @@ enum class FrameType : std::uint8_t {
   refused = 9,     ///< Callee: the OPEN was never started; safe to move.
   ping = 10,       ///< call is an opaque number, echoed by PONG.
   pong = 11,
-  goaway = 12,     ///< No new calls will be taken; open ones go on.
-  wait = 13,       ///< Asks for a slot: call is the ticket.
-  grant = 14,      ///< Gives a reserved slot: call is the ticket; or says why not.
-  load = 15,       ///< A hint: how many calls run and how many could.
+  goaway = 12,  ///< No new calls will be taken; open ones go on.
+  wait = 13,    ///< Asks for a slot: call is the ticket.
+  grant = 14,   ///< Gives a reserved slot: call is the ticket; or says why not.
+  load = 15,    ///< A hint: how many calls run and how many could.
 };
 
 namespace flag {
@@ -63,15 +65,16 @@ Result<FrameHeader> decode_header(std::span<const char, header_bytes> in);
 struct Hello {
   std::uint16_t version_major = wire::version_major;
   std::uint16_t version_minor = wire::version_minor;
-  std::string role;        ///< "node" or "worker".
-  std::string name;        ///< The node's name, or the service's full name.
-  std::string software;    ///< "shunt 0.1.0", "python 0.1.0".
-  std::string clock;       ///< Boot id and time namespace; equal on both sides: deadlines are absolute monotonic.
+  std::string role;      ///< "node" or "worker".
+  std::string name;      ///< The node's name, or the service's full name.
+  std::string software;  ///< "shunt 0.1.0", "python 0.1.0".
+  std::string clock;     ///< Boot id and time namespace; equal on both sides: deadlines are absolute monotonic.
   std::uint64_t message_bytes_max = 16ull << 20;
   std::uint32_t calls_max = 65536;
   std::uint32_t metadata_bytes_max = 64u << 10;
   std::uint32_t stream_credit = 256u << 10;
-  std::uint32_t concurrency = 0;  ///< Worker: calls at once before it refuses. Node: what the manifest says. 0: none said.
+  /// Worker: calls at once before it refuses. Node: what the manifest says. 0: none said.
+  std::uint32_t concurrency = 0;
   std::uint64_t pid = 0;
   std::string definition;  ///< Worker: the service as JSON; may be empty.
 };
@@ -83,16 +86,17 @@ using MetadataView = std::vector<std::pair<std::string_view, std::string_view>>;
 
 /// OPEN's payload. Views into the payload when decoded.
 struct OpenFrame {
-  std::string_view service;
-  std::string_view command;
-  std::int64_t deadline_ns = INT64_MAX;  ///< As on the wire: absolute or what is left, as HELLO agreed. INT64_MAX: none.
+  std::string_view service = {};
+  std::string_view command = {};
+  /// As on the wire: absolute or what is left, as HELLO agreed. INT64_MAX: none.
+  std::int64_t deadline_ns = INT64_MAX;
   std::uint64_t grant = 0;
   std::uint8_t hops = 0;
   std::uint8_t principal_kind = 0;
-  std::string_view principal_service;
-  std::string_view principal_user;
-  std::string_view token;
-  MetadataView metadata;
+  std::string_view principal_service = {};
+  std::string_view principal_user = {};
+  std::string_view token = {};
+  MetadataView metadata = {};
 };
 void encode_open(const OpenFrame& open, std::string& out);
 /// Trailing bytes that this version does not know are passed over. Errors: data_loss.
@@ -101,29 +105,48 @@ Result<OpenFrame> decode_open(std::string_view payload);
 struct StatusFrame {
   Code code = Code::ok;
   Retry retry = Retry::no;
-  std::string_view id;
-  std::string_view message;
-  std::string_view details;
-  MetadataView trailers;
+  std::string_view id = {};
+  std::string_view message = {};
+  std::string_view details = {};
+  MetadataView trailers = {};
 };
 void encode_status(const StatusFrame& status, std::string& out);
 Result<StatusFrame> decode_status(std::string_view payload);
 
 void encode_metadata(const MetadataView& metadata, std::string& out);
+/// Errors: data_loss for a broken form and for an entry that is not legal.
 Result<MetadataView> decode_metadata(std::string_view payload);
+/// Keys are [0-9a-z_.-]+; a value is printable ASCII, or any bytes where the key ends in -bin.
+bool is_legal_metadata(std::string_view key, std::string_view value);
+/// What metadata counts against metadata_bytes_max: keys, values and 32 for each entry.
+std::size_t metadata_cost(const MetadataView& metadata);
 
 struct WaitFrame {
-  std::string_view service;
+  std::string_view service = {};
   std::int64_t deadline_ns = INT64_MAX;
   std::uint8_t priority = 0;
 };
+void encode_wait(const WaitFrame& wait, std::string& out);
+Result<WaitFrame> decode_wait(std::string_view payload);
+
 struct GrantFrame {
-  StatusFrame status;       ///< ok: a slot is reserved.
+  StatusFrame status = {};  ///< ok: a slot is reserved.
   std::uint64_t grant = 0;  ///< The number to OPEN with.
 };
+void encode_grant(const GrantFrame& grant, std::string& out);
+Result<GrantFrame> decode_grant(std::string_view payload);
+
 struct LoadFrame {
   std::uint32_t running = 0;
   std::uint32_t capacity = 0;
 };
+void encode_load(const LoadFrame& load, std::string& out);
+Result<LoadFrame> decode_load(std::string_view payload);
+
+/// Where a frame begins in `out`: appends room for its header. end_frame() fills it in once the payload stands.
+std::size_t begin_frame(std::string& out);
+void end_frame(std::string& out, std::size_t begin, FrameType type, CallId call, std::uint8_t flags = 0);
+/// A whole frame with a ready payload.
+void append_frame(std::string& out, FrameType type, CallId call, std::string_view payload, std::uint8_t flags = 0);
 
 }  // namespace shunt::wire

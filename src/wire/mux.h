@@ -25,19 +25,21 @@ struct MuxLimits {
   std::uint32_t calls_max = 65536;
   std::uint32_t metadata_bytes_max = 64u << 10;
   std::uint32_t stream_credit = 256u << 10;
-  std::uint64_t link_bytes_max = 64ull << 20;  ///< Received, not yet consumed, all calls.
+  std::uint64_t link_bytes_max = 64ull << 20;  ///< Received, not yet consumed, all calls. Not agreed: each side's own.
 };
 
-/// What the mux tells. Called from inside receive() only. `user` is what open() or accept() gave the call.
+/// What the mux tells. Called from inside receive() only; inside an event any method but receive() and output() may be
+/// called. `user` is what open() or set_user() gave the call.
 class MuxEvents {
  public:
   virtual void on_hello(const Hello& hello) = 0;
-  /// A call comes in. Returns the user pointer of the call (may already have finished it). Not told while draining or
-  /// beyond calls_max: the mux refuses by itself.
-  virtual void on_open(CallId call, const OpenFrame& open, bool last) = 0;
+  /// A call comes in; set_user() is to be called here, unless it is finished here. `first`: its first message, where
+  /// that came right behind the opening (its cost too is to be given back). `last`: the caller has half-closed, which
+  /// is not told again. Not told while draining or beyond calls_max: the mux refuses by itself.
+  virtual void on_open(CallId call, const OpenFrame& open, Bytes* first, bool last) = 0;
   virtual void on_metadata(CallId call, void* user, const MetadataView& metadata) = 0;
-  /// A whole message. `cost` is to be given back by consumed().
-  virtual void on_message(CallId call, void* user, Bytes message, std::size_t cost, bool last) = 0;
+  /// A whole message. Its size + message_overhead is to be given back by consumed().
+  virtual void on_message(CallId call, void* user, Bytes message) = 0;
   virtual void on_half_close(CallId call, void* user) = 0;
   /// An outgoing call has ended; the mux has forgotten it.
   virtual void on_status(CallId call, void* user, const StatusFrame& status) = 0;
@@ -57,6 +59,9 @@ class MuxEvents {
   ~MuxEvents() = default;
 };
 
+/// What becomes of messages that finish() finds unsent.
+enum class Unsent : std::uint8_t { flush, drop };
+
 enum class MuxSent : std::uint8_t { more, held, ended };
 
 /// Threads: one at a time. Lifetime: events must outlive it.
@@ -75,8 +80,9 @@ class Mux {
   void metadata(CallId call, const MetadataView& metadata);
   /// Ends an incoming call; what was sent before goes first, credit permitting or not needed: STATUS waits behind the
   /// messages of its call, never behind those of another.
-  void finish(CallId call, const StatusFrame& status);
-  /// Instead of anything else: the call was never started.
+  /// Unsent::drop: what was not yet written is thrown away (the status must not be ok).
+  void finish(CallId call, const StatusFrame& status, Unsent unsent = Unsent::flush);
+  /// Instead of anything else: the call was never started. Where something was sent already, the same as finish().
   void refuse(CallId call, const StatusFrame& status);
   // --- Both ---
   /// Takes the message. `held`: no credit is left, wait for on_credit. `ended`: not taken.
@@ -99,17 +105,22 @@ class Mux {
   /// link), failed_precondition (another version). Whole messages inside one chunk share its block.
   Result<void> receive(Bytes chunk);
   [[nodiscard]] bool has_output() const;
-  /// Fills up to `count` vectors with what to write next; returns how many. They hold until written().
+  /// Fills up to `count` vectors with what to write next; returns how many. They hold until written(). Before the peer's
+  /// HELLO has come there is nothing but our own.
   int output(iovec* vectors, int count);
   void written(std::size_t bytes);
 
   /// What both sides agreed on; before the peer's HELLO, our own.
   [[nodiscard]] const MuxLimits& limits() const;
-  /// True when the peer's clock is ours: deadlines on the wire are absolute.
+  /// True when the peer's clock is ours: deadlines on the wire are absolute. Before its HELLO: true.
   [[nodiscard]] bool same_clock() const;
-  [[nodiscard]] bool is_open() const;         ///< HELLO has come.
-  [[nodiscard]] bool is_draining() const;     ///< GOAWAY was sent or came.
+  [[nodiscard]] bool is_open() const;      ///< HELLO has come.
+  [[nodiscard]] bool is_draining() const;  ///< GOAWAY was sent or came.
   [[nodiscard]] std::size_t calls_open() const;
+  /// Received and not given back, all calls.
+  [[nodiscard]] std::uint64_t bytes_held() const;
+  /// For on_hello(): changes the deadline of every OPEN that was called for before the HELLO and is not written yet.
+  void rewrite_deadlines(const std::function<std::int64_t(std::int64_t)>& rewrite);
   /// Visits every open call: for a link that died. The callback must not call the mux.
   void for_each_call(const std::function<void(CallId, void* user, bool outgoing)>& visit);
 
