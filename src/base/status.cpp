@@ -19,16 +19,17 @@ std::string_view code_name(Code code) {
 }
 
 std::optional<Code> code_from_name(std::string_view name) {
+  auto same = [&](std::string_view known) {
+    if (name.size() != known.size()) return false;
+    for (std::size_t i = 0; i < name.size(); i++) {
+      if (lower(name[i]) != known[i]) return false;
+    }
+    return true;
+  };
   for (std::size_t i = 0; i < code_names.size(); i++) {
-    if (name.size() != code_names[i].size()) continue;
-    std::size_t same = 0;
-    while (same < name.size() && lower(name[same]) == code_names[i][same]) same++;
-    if (same == name.size()) return static_cast<Code>(i);
+    if (same(code_names[i])) return static_cast<Code>(i);
   }
-  // Both spellings are in use: gRPC writes CANCELLED, Connect canceled.
-  if (name.size() == 8 && code_from_name(std::string(name.substr(0, 7)) + "led") == Code::cancelled) {
-    return Code::cancelled;
-  }
+  if (same("canceled")) return Code::cancelled;  // Connect's spelling; ours is gRPC's.
   return std::nullopt;
 }
 

@@ -1,0 +1,178 @@
+#include "module/manager.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+namespace shunt::module {
+
+using nlohmann::ordered_json;
+
+namespace {
+
+call::Message message(const ordered_json& value) {
+  // What services print need not be UTF-8.
+  return call::Message(Bytes::adopt(value.dump(-1, ' ', false, ordered_json::error_handler_t::replace)));
+}
+
+ordered_json to_json(const InstanceReport& instance) {
+  return {{"name", instance.name},
+          {"pid", instance.pid},
+          {"state", instance.state},
+          {"in_flight", instance.in_flight},
+          {"served", instance.served},
+          {"restarts", instance.restarts},
+          {"last_error", instance.last_error},
+          {"retry_in", instance.retry_in}};
+}
+
+ordered_json to_json(const ServiceReport& service) {
+  ordered_json instances = ordered_json::array();
+  for (const auto& instance : service.instances) instances.push_back(to_json(instance));
+  return {{"name", service.name},
+          {"type", service.type},
+          {"backend", service.backend},
+          {"state", service.state},
+          {"version", service.version},
+          {"calls", service.calls},
+          {"errors", service.errors},
+          {"in_flight", service.in_flight},
+          {"queued", service.queued},
+          {"restarts", service.restarts},
+          {"last_error", service.last_error},
+          {"commands", service.commands},
+          {"crash_log", service.crash_log},
+          {"instances", instances}};
+}
+
+// The request as an object; an empty body is an empty object.
+loop::Task<Result<ordered_json>> request(call::ServerCall& call) {
+  auto first = co_await call.receive();
+  if (!first) co_return ordered_json::object();
+  auto text = first->bytes();
+  if (text.empty()) co_return ordered_json::object();
+  auto value = ordered_json::parse(text.view(), nullptr, false);
+  if (!value.is_object()) {
+    co_return fail(Code::invalid_argument, "S5020", "the request must be a JSON object");
+  }
+  co_return value;
+}
+
+call::CommandDefinition command(std::string name, std::string description, std::string request_schema,
+                                call::StreamShape stream, call::Effect effect) {
+  return {.name = std::move(name),
+          .description = std::move(description),
+          .request_schema = std::move(request_schema),
+          .response_schema = {},
+          .effect = effect,
+          .stream = stream};
+}
+
+}  // namespace
+
+Manager::Manager(loop::Loop& loop, LogBook& log, ManagerActions actions)
+    : loop_(loop), log_(log), actions_(std::move(actions)), service_(loop) {
+  service_.add("ps", [this](call::ServerCall& call) { return ps(call); });
+  service_.add("logs", [this](call::ServerCall& call) { return logs(call); });
+  service_.add("stop", [this](call::ServerCall& call) { return stop(call); });
+  service_.add("version", [this](call::ServerCall& call) { return version(call); });
+}
+
+call::ServiceDefinition Manager::definition() {
+  call::ServiceDefinition self;
+  self.app = self.name = self.full_name = "manager";
+  self.version = "1";
+  self.description = "Looks at this node and stops it. What `shunt ps`, `shunt logs` and `shunt stop` call.";
+  auto add = [&](call::CommandDefinition definition) { self.commands.emplace(definition.name, std::move(definition)); };
+  add(command("ps", "What runs on this node, with state and counts.", R"({"type":"object","properties":{}})",
+              call::StreamShape::unary, call::Effect::none));
+  add(command(
+      "logs", "The last lines of a service, or of all; with follow, also those that come.",
+      R"({"type":"object","properties":{"service":{"type":"string"},"lines":{"type":"integer"},"follow":{"type":"boolean"}}})",
+      call::StreamShape::server, call::Effect::none));
+  add(command("stop", "Drains the node and ends it.", R"({"type":"object","properties":{}})", call::StreamShape::unary,
+              call::Effect::idempotent));
+  add(command("version", "The version of this node.", R"({"type":"object","properties":{}})", call::StreamShape::unary,
+              call::Effect::none));
+  // Following a log is not bounded by the default minute.
+  self.commands.find("logs")->second.timeout = std::chrono::hours(24);
+  return self;
+}
+
+loop::Task<Status> Manager::ps(call::ServerCall& call) {
+  auto report = actions_.report();
+  ordered_json services = ordered_json::array();
+  for (const auto& service : report.services) services.push_back(to_json(service));
+  ordered_json node = {{"pid", report.pid},           {"version", report.version},   {"state", report.state},
+                       {"uptime_s", report.uptime_s}, {"restarts", report.restarts}, {"last_crash", report.last_crash},
+                       {"listen", report.listen},     {"data", report.data}};
+  co_await call.send(message({{"node", node}, {"services", services}}));
+  co_return Status();
+}
+
+loop::Task<Status> Manager::version(call::ServerCall& call) {
+  auto report = actions_.report();
+  co_await call.send(message({{"version", report.version}, {"pid", report.pid}}));
+  co_return Status();
+}
+
+loop::Task<Status> Manager::stop(call::ServerCall& call) {
+  co_await call.send(message(ordered_json::object()));
+  actions_.stop();
+  co_return Status();
+}
+
+namespace {
+
+// While it lives, the event is set for each new line.
+class Following {
+ public:
+  Following(loop::Loop& loop, LogBook& log) : log_(log), arrived(loop) {
+    number_ = log.follow(loop, [this] { arrived.set(); });
+  }
+  ~Following() { log_.forget(number_); }
+  Following(const Following&) = delete;
+  Following& operator=(const Following&) = delete;
+
+ private:
+  LogBook& log_;
+  std::uint64_t number_ = 0;
+
+ public:
+  loop::Event arrived;
+};
+
+}  // namespace
+
+loop::Task<Status> Manager::logs(call::ServerCall& call) {
+  auto asked = co_await request(call);
+  if (!asked) co_return asked.error();
+  auto service = asked->value("service", ordered_json(""));
+  auto lines = asked->value("lines", ordered_json(100));
+  auto follow = asked->value("follow", ordered_json(false));
+  if (!service.is_string() || !lines.is_number_unsigned() || !follow.is_boolean()) {
+    co_return Status(Code::invalid_argument, "S5020",
+                     "'service' must be a string, 'lines' a number from 0 and 'follow' true or false");
+  }
+  std::string name = service.get<std::string>();
+  Following following(loop_, log_);
+  std::uint64_t told = 0;
+  std::size_t limit = lines.get<std::size_t>();
+  for (;;) {
+    for (auto& line : log_.after(told, name, limit)) {
+      told = line.number;
+      ordered_json entry = {{"time_ms", line.unix_ms},
+                            {"service", line.service},
+                            {"instance", line.instance},
+                            {"level", line.level},
+                            {"text", line.text}};
+      if (!co_await call.send(message(entry))) co_return Status();
+    }
+    if (!follow.get<bool>() || call.cancelled()) co_return Status();
+    limit = 1000;
+    // A second is only for noticing a caller that has gone while nothing is written.
+    co_await following.arrived.wait(Deadline::after(loop_.now(), std::chrono::seconds(1)));
+  }
+}
+
+}  // namespace shunt::module

@@ -1,0 +1,88 @@
+#pragma once
+// The manager: the service by which a node is looked at and stopped. The command line calls it over the admin socket like
+// any other service. It knows the node only as a Report and a few actions; node/ fills them in.
+//
+//   manager.ps       what runs, with state and counts
+//   manager.logs     the last lines of a service, or all that come (a stream)
+//   manager.stop     drains the node and ends it
+//   manager.version  what this node is
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/own.h"
+#include "call/definition.h"
+#include "call/server_call.h"
+#include "module/log_book.h"
+
+namespace shunt::module {
+
+struct InstanceReport {
+  std::string name;
+  std::int64_t pid = 0;  ///< 0: none of its own.
+  std::string state;     ///< starting, ready, draining, backing-off, failed.
+  std::uint64_t in_flight = 0;
+  std::uint64_t served = 0;
+  std::uint64_t restarts = 0;
+  std::string last_error;
+  std::string retry_in;  ///< While backing off: "2s".
+};
+
+struct ServiceReport {
+  std::string name;
+  std::string type;
+  std::string backend;
+  std::string state;
+  std::string version;
+  std::uint64_t calls = 0;
+  std::uint64_t errors = 0;
+  std::uint64_t in_flight = 0;
+  std::uint64_t queued = 0;
+  std::uint64_t restarts = 0;
+  std::string last_error;
+  std::vector<std::string> commands;
+  std::vector<std::string> crash_log;  ///< Last lines of the worker that crashed last.
+  std::vector<InstanceReport> instances;
+};
+
+struct NodeReport {
+  std::int64_t pid = 0;
+  std::string version;
+  double uptime_s = 0;
+  std::uint64_t restarts = 0;
+  std::string last_crash;
+  std::string state;
+  std::vector<std::string> listen;
+  std::string data;
+  std::vector<ServiceReport> services;
+};
+
+struct ManagerActions {
+  std::function<NodeReport()> report;
+  std::function<void()> stop;
+};
+
+/// Threads: the control loop's.
+class Manager {
+ public:
+  Manager(loop::Loop& loop, LogBook& log, ManagerActions actions);
+  call::Service& service() { return service_; }
+  /// Its commands, as routing and the page at / need them.
+  static call::ServiceDefinition definition();
+
+ private:
+  loop::Task<Status> ps(call::ServerCall& call);
+  loop::Task<Status> logs(call::ServerCall& call);
+  loop::Task<Status> stop(call::ServerCall& call);
+  loop::Task<Status> version(call::ServerCall& call);
+
+  loop::Loop& loop_;
+  LogBook& log_;
+  ManagerActions actions_;
+  call::TaskService service_;
+};
+
+}  // namespace shunt::module
