@@ -5,13 +5,14 @@
 #include <vector>
 
 #include "loop/epoll_loop.h"
+#include "os/fd.h"
 
 namespace shunt::worker {
 
 class ControlEvents {
  public:
-  /// Fresh links to a restarted node: the receiver owns the descriptors (close-on-exec).
-  virtual void on_fresh_links(std::vector<int> descriptors) = 0;
+  /// Fresh links to a restarted node.
+  virtual void on_fresh_links(std::vector<os::Fd> descriptors) = 0;
   /// The supervisor is gone.
   virtual void on_supervisor_gone() = 0;
 
@@ -19,19 +20,17 @@ class ControlEvents {
   ~ControlEvents() = default;
 };
 
-/// Ownership: of the descriptor. Threads: the loop's. Lifetime: loop and events outlive it.
+/// Threads: the loop's. Lifetime: loop and events outlive it.
 class ControlSocket final : private loop::Watch {
  public:
-  ControlSocket(int descriptor, ControlEvents& events) : descriptor_(descriptor), events_(events) {}
-  ~ControlSocket();
-  Result<void> start(loop::EpollLoop& loop) { return loop.watch(*this, descriptor_); }
+  ControlSocket(os::Fd socket, ControlEvents& events) : socket_(std::move(socket)), events_(events) {}
+  ~ControlSocket() { unwatch(); }
+  Result<void> start(loop::EpollLoop& loop) { return loop.watch(*this, socket_.get()); }
 
  private:
-  enum class Read { message, nothing_now, gone };
   void on_ready(bool readable, bool writable) override;
-  Read read_one(std::vector<int>& descriptors, char& kind);
 
-  int descriptor_;
+  os::Fd socket_;
   ControlEvents& events_;
 };
 

@@ -71,7 +71,7 @@ Result<Environment> take_environment() {
     auto comma = rest.find(',');
     SHUNT_TRY(int descriptor, read_descriptor(rest.substr(0, comma), "SHUNT_LINKS"));
     SHUNT_CHECK(prepare_socket(descriptor, SOCK_STREAM, "SHUNT_LINKS"));
-    environment.links.push_back(descriptor);
+    environment.links.emplace_back(descriptor);
     rest = comma == std::string_view::npos ? std::string_view() : rest.substr(comma + 1);
     if (environment.links.size() > links_max) {
       return fail(Code::failed_precondition, "S3060", fmt::format("SHUNT_LINKS: more than {} links", links_max));
@@ -82,8 +82,9 @@ Result<Environment> take_environment() {
                 "SHUNT_LINKS is empty; a node starts workers with one link at least");
   }
   if (!control.empty()) {
-    SHUNT_TRY(environment.control, read_descriptor(control, "SHUNT_CONTROL"));
-    SHUNT_CHECK(prepare_socket(environment.control, SOCK_SEQPACKET, "SHUNT_CONTROL"));
+    SHUNT_TRY(int descriptor, read_descriptor(control, "SHUNT_CONTROL"));
+    SHUNT_CHECK(prepare_socket(descriptor, SOCK_SEQPACKET, "SHUNT_CONTROL"));
+    environment.control = os::Fd(descriptor);
   }
   return environment;
 }

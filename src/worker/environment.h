@@ -11,13 +11,13 @@
 #include <vector>
 
 #include "base/result.h"
+#include "os/fd.h"
 
 namespace shunt::worker {
 
-/// Descriptors that belong to whoever holds this; they are not closed with it.
 struct Environment {
-  std::vector<int> links;
-  int control = -1;  ///< -1: there is no supervisor; a worker whose links are gone is then lost.
+  std::vector<os::Fd> links;
+  os::Fd control;  ///< None: there is no supervisor; a worker whose links are gone is then lost.
   std::string service;
 };
 

@@ -137,8 +137,8 @@ struct WorkerHost::State final : ControlEvents, loop::Runnable {
       : loop(loop), maker(maker), service(service), events(events), options(std::move(options)) {}
   ~State();
 
-  Result<void> open_links(const std::vector<int>& descriptors);
-  Result<void> open_control(int descriptor);
+  Result<void> open_links(std::vector<os::Fd> sockets);
+  Result<void> open_control(os::Fd socket);
   wire::Hello hello() const;
 
   HostLink* pick(HostLink* preferred);
@@ -169,7 +169,7 @@ struct WorkerHost::State final : ControlEvents, loop::Runnable {
     return static_cast<std::size_t>(std::ranges::count_if(links, [](auto& link) { return !link->closed; }));
   }
 
-  void on_fresh_links(std::vector<int> descriptors) override;
+  void on_fresh_links(std::vector<os::Fd> sockets) override;
   void on_supervisor_gone() override;
 
   struct Sweeper final : loop::Timer {
@@ -332,38 +332,28 @@ wire::Hello WorkerHost::State::hello() const {
   return hello;
 }
 
-Result<void> WorkerHost::State::open_links(const std::vector<int>& descriptors) {
-  Result<void> result;
+Result<void> WorkerHost::State::open_links(std::vector<os::Fd> sockets) {
   control_link = nullptr;
-  for (std::size_t i = 0; i < descriptors.size(); i++) {
-    if (!result) {  // The first error ends it, but every descriptor is ours to close.
-      ::close(descriptors[i]);
-      continue;
-    }
+  for (os::Fd& socket : sockets) {
     wire::Hello greeting = hello();
-    if (i > 0) greeting.definition.clear();  // Told once, on the control link.
+    if (control_link != nullptr) greeting.definition.clear();  // Told once, on the control link.
     auto host_link = make_own<HostLink>(*this);
-    auto made = maker.make(descriptors[i], *host_link, *host_link, greeting);
-    if (!made) {
-      result = std::unexpected(std::move(made).error());
-      continue;
-    }
-    host_link->link = std::move(*made);
+    SHUNT_TRY(host_link->link, maker.make(std::move(socket), *host_link, *host_link, greeting));
     if (control_link == nullptr) control_link = host_link.get();
     links.push_back(std::move(host_link));
   }
-  return result;
+  return {};
 }
 
-Result<void> WorkerHost::State::open_control(int descriptor) {
-  if (descriptor < 0) return {};
-  control = make_own<ControlSocket>(descriptor, *this);
+Result<void> WorkerHost::State::open_control(os::Fd socket) {
+  if (!socket) return {};
+  control = make_own<ControlSocket>(std::move(socket), *this);
   SHUNT_CHECK(control->start(loop));
   supervised = true;
   return {};
 }
 
-void WorkerHost::State::on_fresh_links(std::vector<int> descriptors) {
+void WorkerHost::State::on_fresh_links(std::vector<os::Fd> sockets) {
   // The old node is gone, even where its end has not been read yet.
   for (auto& link : links) {
     if (!link->closed) {
@@ -373,7 +363,7 @@ void WorkerHost::State::on_fresh_links(std::vector<int> descriptors) {
   node_concurrency = 0;
   running_told = 0;
   // An error leaves fewer links, or none: the node sees that and ends this worker.
-  [[maybe_unused]] auto opened = open_links(descriptors);
+  [[maybe_unused]] auto opened = open_links(std::move(sockets));
   if (running > 0) load_changed();
 }
 
@@ -635,9 +625,8 @@ Result<Own<WorkerHost>> WorkerHost::create(loop::EpollLoop& loop, NodeLinkMaker&
                                            HostEvents& events, Environment environment, HostOptions options) {
   auto state = make_own<State>(loop, maker, service, events, std::move(options));
   state->name = std::move(environment.service);
-  auto controlled = state->open_control(environment.control);
-  SHUNT_CHECK(state->open_links(environment.links));
-  SHUNT_CHECK(std::move(controlled));
+  SHUNT_CHECK(state->open_control(std::move(environment.control)));
+  SHUNT_CHECK(state->open_links(std::move(environment.links)));
   return Own<WorkerHost>(new WorkerHost(std::move(state)));
 }
 

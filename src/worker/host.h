@@ -50,7 +50,7 @@ class HostEvents {
 ///            after it, and do nothing else.
 class WorkerHost final : public call::Caller {
  public:
-  /// Opens the links and says HELLO. Takes the environment's descriptors over, in every case.
+  /// Opens the links and says HELLO.
   static Result<Own<WorkerHost>> create(loop::EpollLoop& loop, NodeLinkMaker& maker, call::Service& service,
                                         HostEvents& events, Environment environment, HostOptions options);
   ~WorkerHost() override;

@@ -7,6 +7,7 @@
 #include "base/own.h"
 #include "base/result.h"
 #include "call/link.h"
+#include "os/fd.h"
 #include "wire/frame.h"
 
 namespace shunt::worker {
@@ -24,7 +25,7 @@ class NodeLinkEvents {
   ~NodeLinkEvents() = default;
 };
 
-/// Threads: the loop's. Ownership: of the descriptor that it was made of.
+/// Threads: the loop's.
 class NodeLink {
  public:
   virtual ~NodeLink() = default;
@@ -38,9 +39,8 @@ class NodeLink {
 class NodeLinkMaker {
  public:
   virtual ~NodeLinkMaker() = default;
-  /// Takes the descriptor over, in every case. Calls that come in go to `service`; a finish() with Retry::elsewhere on a
-  /// call that has sent nothing must become a REFUSED frame. Both references outlive the link.
-  virtual Result<Own<NodeLink>> make(int descriptor, call::Service& service, NodeLinkEvents& events,
+  /// Calls that come in go to `service`; a finish() with Retry::elsewhere on a call that has sent nothing must become a REFUSED frame. Both references outlive the link.
+  virtual Result<Own<NodeLink>> make(os::Fd socket, call::Service& service, NodeLinkEvents& events,
                                      const wire::Hello& hello) = 0;
 };
 

@@ -233,19 +233,33 @@ SHUNT_EXPORT int shunt_is_worker(void);
 SHUNT_EXPORT shunt_worker* shunt_worker_open(const shunt_worker_options* options, shunt_status* error);
 SHUNT_EXPORT const shunt_api* shunt_worker_api(shunt_worker* worker);
 SHUNT_EXPORT shunt_context* shunt_worker_context(shunt_worker* worker);
-/* Readable when shunt_worker_poll(…, 0) would do something. */
+/* Readable when shunt_worker_poll(…, 0) would do something. Before sleeping on it: poll until there is no event, so that
+ * what was sent is written (or call flush), and sleep no longer than shunt_worker_idle_ns(). */
 SHUNT_EXPORT int shunt_worker_fd(shunt_worker* worker);
+/* The full name of the service that this process is a worker of. Lives as long as the worker. */
+SHUNT_EXPORT shunt_slice shunt_worker_service(shunt_worker* worker);
 /* Reads, writes and fills up to `capacity` events; waits at most timeout_ns for the first (negative: as long as it
- * takes). Returns their number; 0 at the time-out or after shunt_worker_wake(). What has been sent since the last poll
- * is written first. */
+ * takes). Returns their number; 0 at the time-out, after shunt_worker_wake(), and sometimes earlier: after a signal, or
+ * when what came gave no event. What has been sent since the last poll is written first.
+ *
+ * Events of one call come in their order. What they point at is valid until the next poll. A runtime that polls from
+ * inside a handler, to wait there for an answer of its own, gets every event that comes meanwhile: it keeps those that
+ * are not for that handler (with copies of what they point at; messages can be taken) and deals with them later, in
+ * the order in which they came. */
 SHUNT_EXPORT int shunt_worker_poll(shunt_worker* worker, shunt_event* events, int capacity, int64_t timeout_ns);
+/* True when the call of an event was released or finished since the poll that gave it (by an event before it in the same
+ * batch): skip it, and don't touch its `user`. Until the next poll. */
+SHUNT_EXPORT int shunt_event_is_void(const shunt_event* event);
 /* How long poll may be put off before a timer is due, in ns; negative: no timer. */
 SHUNT_EXPORT int64_t shunt_worker_idle_ns(shunt_worker* worker);
 /* Writes what has been sent, without waiting. */
 SHUNT_EXPORT void shunt_worker_flush(shunt_worker* worker);
 /* Makes a waiting poll return. Any thread. */
 SHUNT_EXPORT void shunt_worker_wake(shunt_worker* worker);
-/* Closes all links; open calls end as unavailable for their callers. */
+/* Takes no new calls, as if the node had said so: SHUNT_EVENT_DRAIN follows. For a worker that wants to end by itself. */
+SHUNT_EXPORT void shunt_worker_drain(shunt_worker* worker);
+/* Closes all links; open calls end as unavailable for their callers. Ends of calls
+ * must not be used after it, released neither; messages that were taken live on. */
 SHUNT_EXPORT void shunt_worker_close(shunt_worker* worker);
 
 #ifdef __cplusplus

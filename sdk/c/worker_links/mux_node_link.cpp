@@ -1,0 +1,45 @@
+#include "worker_links/mux_node_link.h"
+
+#include "link/mux_link.h"
+#include "link/unix/socket_carrier.h"
+
+namespace shunt::sdk {
+
+namespace {
+
+class MuxNodeLink final : public worker::NodeLink, private link::LinkOwner {
+ public:
+  MuxNodeLink(loop::EpollLoop& loop, Own<link::Carrier> carrier, call::Service& service, worker::NodeLinkEvents& events,
+              const wire::Hello& hello)
+      : events_(events) {
+    link::MuxLinkOptions options;
+    options.side = wire::Side::acceptor;  // The node dialled: it made the sockets and started this process.
+    options.hello = hello;
+    options.trust_principal = true;  // The node says who calls.
+    link_ = link::MuxLink::create(loop, std::move(carrier), service, *this, std::move(options));
+  }
+
+  call::Link& calls() override { return *link_; }
+  void grant(std::uint64_t ticket, const wire::GrantFrame& grant) override { link_->grant(ticket, grant); }
+  void load(const wire::LoadFrame& load) override { link_->load(load); }
+  void close(Status why) override { link_->close(std::move(why)); }
+
+ private:
+  void on_open(const wire::Hello& peer) override { events_.on_open(peer); }
+  void on_closed(const Status& why) override { events_.on_closed(why); }
+  void on_goaway(std::string_view reason) override { events_.on_goaway(reason); }
+  void on_wait(std::uint64_t ticket, const wire::WaitFrame& wait) override { events_.on_wait(ticket, wait); }
+
+  worker::NodeLinkEvents& events_;
+  Own<link::MuxLink> link_;
+};
+
+}  // namespace
+
+Result<Own<worker::NodeLink>> MuxNodeLinkMaker::make(os::Fd socket, call::Service& service,
+                                                     worker::NodeLinkEvents& events, const wire::Hello& hello) {
+  SHUNT_TRY(auto carrier, link::SocketCarrier::create(loop_, std::move(socket)));
+  return Own<worker::NodeLink>(make_own<MuxNodeLink>(loop_, std::move(carrier), service, events, hello));
+}
+
+}  // namespace shunt::sdk
