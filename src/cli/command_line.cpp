@@ -1,0 +1,389 @@
+#include "cli/command_line.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <span>
+
+#include "base/names.h"
+#include "cli/settings.h"
+
+namespace shunt::cli {
+namespace {
+
+constexpr std::array<std::string_view, 10> command_names = {"run",  "call", "ps",      "check", "new",
+                                                            "logs", "stop", "version", "help",  "completions"};
+
+/// What CLI11 fills in before it is made into a Command.
+struct Raw {
+  node::RunOptions run;
+  CallCommand call;
+  PsCommand ps;
+  CheckCommand check;
+  NewCommand create;
+  LogsCommand logs;
+  StopCommand stop;
+  VersionCommand version;
+  HelpCommand help;
+  CompletionsCommand completions;
+  std::string data;
+  std::string at;
+  std::string argument;
+  std::string timeout;
+  std::vector<std::string> metadata;
+  std::string header_limit, body_limit, header_timeout, idle_timeout, drain_timeout;
+  bool dev = false;
+  bool no_dev = false;
+  bool no_wait = false;
+};
+
+void add_node(CLI::App* command, Raw& raw) {
+  command->add_option("--at", raw.at, "The node: http://ADDR:PORT, unix:SOCKET, or its data folder")->type_name("URL");
+  command->add_option("--data", raw.data, "Data folder of the node (SHUNT_DATA; default ~/.local/state/shunt)")
+      ->type_name("DIR");
+}
+
+void add_json(CLI::App* command, bool& json) { command->add_flag("--json", json, "Answer in JSON, for programs"); }
+
+void add_run(CLI::App& app, Raw& raw) {
+  auto* run = app.add_subcommand("run", "Run apps: start their services and answer calls until told to stop");
+  run->add_option("PATH", raw.run.paths, "App folders or manifests (shunt.json)")->required()->type_name("");
+  run->add_option(
+         "--listen,-l", raw.run.listen,
+         "Answer HTTP there; port 0 picks one; may be given several times (SHUNT_LISTEN; default 127.0.0.1:8080)")
+      ->type_name("ADDR:PORT")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->take_all();
+  run->add_option("--data", raw.data,
+                  "Where it keeps its data and admin socket (SHUNT_DATA; default ~/.local/state/shunt)")
+      ->type_name("DIR");
+  auto* dev =
+      run->add_flag("--dev", raw.dev,
+                    "Expose every service to whoever reaches the address (SHUNT_DEV; default when all are loopback)");
+  run->add_flag("--no-dev", raw.no_dev, "Expose only what manifests expose")->excludes(dev);
+  run->add_option("--tokens", raw.run.tokens, "File of bearer tokens for services with \"auth\": \"token\"")
+      ->type_name("FILE");
+  run->add_option("--loops", raw.run.loops, "Serving loops (default: one for each core it may use)")
+      ->type_name("N")
+      ->check(CLI::Range(1U, 1024U));
+  run->add_option("--header-limit", raw.header_limit, "Bytes of a request's header; beyond: 431")->type_name("SIZE");
+  run->add_option("--body-limit", raw.body_limit, "Bytes of a request's body; beyond: 413")->type_name("SIZE");
+  run->add_option("--connection-limit", raw.run.connections_max, "HTTP connections at once; beyond: 503")
+      ->type_name("N");
+  run->add_option("--header-timeout", raw.header_timeout, "For a request's header to arrive; beyond: 408")
+      ->type_name("TIME");
+  run->add_option("--idle-timeout", raw.idle_timeout, "Between the requests of a connection; beyond: closed")
+      ->type_name("TIME");
+  run->add_option("--drain-timeout", raw.drain_timeout,
+                  "For calls in flight when it is told to stop; beyond: cancelled")
+      ->type_name("TIME");
+  add_json(run, raw.run.json);
+  run->footer(
+      "Examples:\n"
+      "  shunt run examples/shop\n"
+      "  shunt run shop blog/shunt.json --listen 127.0.0.1:0\n"
+      "  shunt run shop --listen 0.0.0.0:80 --data /var/lib/shunt\n"
+      "\nPrints `ready` and its URLs when every service answers. SIGTERM or Ctrl-C: refuses new calls, ends those in "
+      "flight,\n"
+      "exits 0; a second one hurries. Precedence: flags, environment, manifest (`listen`), defaults.");
+}
+
+void add_call(CLI::App& app, Raw& raw) {
+  auto* call = app.add_subcommand("call", "Call a command of a service and print its answer");
+  call->add_option("SERVICE.COMMAND", raw.call.target, "What to call")->required()->type_name("");
+  call->add_option("JSON", raw.argument, "The request: JSON, - for stdin, @FILE for a file's content (default {})")
+      ->type_name("");
+  add_node(call, raw);
+  call->add_option("--timeout,-t", raw.timeout, "Deadline of the call: 250ms, 2s, 1m (default: the command's)")
+      ->type_name("TIME");
+  call->add_option("--metadata,-m", raw.metadata, "Metadata of the call; may be given several times")
+      ->type_name("KEY=VALUE")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->take_all();
+  call->add_option("--content-type", raw.call.content_type, "Send the request as it is, under this type")
+      ->type_name("TYPE");
+  call->footer(
+      "Examples:\n"
+      "  shunt call prices.get '{\"sku\": \"tea\"}'\n"
+      "  shunt call cart.total @basket.json --timeout 2s\n"
+      "  cat photo.jpg | shunt call thumbs.make - --content-type image/jpeg > thumb.jpg\n"
+      "  shunt call prices.get '{\"sku\": \"tea\"}' --at http://127.0.0.1:8080\n"
+      "\nAn answer that streams is printed line by line as it comes. Several JSON values on stdin are a request that "
+      "streams.\n"
+      "Exit code: 0, or the status code's number (3 invalid_argument, 4 deadline_exceeded, 5 not_found, 7 "
+      "permission_denied,\n"
+      "8 resource_exhausted, 12 unimplemented, 13 internal, 14 unavailable, ...); 64 for a wrong command line, 69 when "
+      "no\n"
+      "node answers.");
+}
+
+void add_ps(CLI::App& app, Raw& raw) {
+  auto* ps = app.add_subcommand("ps", "List services and their instances");
+  add_node(ps, raw);
+  add_json(ps, raw.ps.json);
+  ps->add_flag("--names", raw.ps.names)->group("");  // Hidden: the completions ask.
+  ps->add_flag("--commands", raw.ps.commands)->group("");
+  ps->footer("Examples:\n  shunt ps\n  shunt ps --json | jq '.services[].state'");
+}
+
+void add_check(CLI::App& app, Raw& raw) {
+  auto* check = app.add_subcommand("check", "Check manifests without running anything");
+  check->add_option("PATH", raw.check.paths, "App folders or manifests (default: this folder)")->type_name("");
+  add_json(check, raw.check.json);
+  check->footer(
+      "Examples:\n  shunt check shop\n  shunt check . --json\n\nExits 1 when there is an error; warnings are printed "
+      "only.");
+}
+
+void add_new(CLI::App& app, Raw& raw) {
+  auto* create = app.add_subcommand("new", "Make the folder of a new service that runs at once");
+  create->add_option("LANGUAGE", raw.create.language, "python or c++")->required()->type_name("");
+  create->add_option("NAME", raw.create.name, "Name of the service, and of the folder made here")
+      ->required()
+      ->type_name("");
+  create->footer("Examples:\n  shunt new python greeter\n  shunt new c++ counter");
+}
+
+void add_logs(CLI::App& app, Raw& raw) {
+  auto* logs = app.add_subcommand("logs", "Print what services logged");
+  logs->add_option("SERVICE", raw.logs.service, "Only this service (default: all)")->type_name("");
+  logs->add_flag("--follow,-f", raw.logs.follow, "Go on printing as they log");
+  logs->add_option("--lines,-n", raw.logs.lines, "How many lines to begin with (default 100)")
+      ->type_name("N")
+      ->check(CLI::Range(0U, 1'000'000U));
+  add_node(logs, raw);
+  add_json(logs, raw.logs.json);
+  logs->footer("Examples:\n  shunt logs\n  shunt logs cart -f\n  shunt logs cart -n 20 --json");
+}
+
+void add_stop(CLI::App& app, Raw& raw) {
+  auto* stop = app.add_subcommand("stop", "Stop the node: it refuses new calls, ends those in flight, and exits");
+  stop->add_flag("--no-wait", raw.no_wait, "Return at once instead of when it has ended");
+  add_node(stop, raw);
+  stop->footer("Examples:\n  shunt stop\n  shunt stop --data /var/lib/shunt");
+}
+
+void add_rest(CLI::App& app, Raw& raw) {
+  auto* version = app.add_subcommand("version", "Print the version");
+  add_json(version, raw.version.json);
+  auto* help = app.add_subcommand("help", "Explain an error by its id, or list them");
+  help->add_option("ERROR-ID", raw.help.topic, "Such as S2010, or the name of a command")->type_name("");
+  add_json(help, raw.help.json);
+  help->footer("Examples:\n  shunt help S1002\n  shunt help run\n  shunt help");
+  auto* completions = app.add_subcommand("completions", "Print a completion script for a shell");
+  completions->add_option("SHELL", raw.completions.shell, "bash, zsh or fish")->required()->type_name("");
+  completions->footer(
+      "Examples:\n"
+      "  shunt completions bash > ~/.local/share/bash-completion/completions/shunt\n"
+      "  shunt completions zsh > ~/.zfunc/_shunt           # with fpath+=~/.zfunc in ~/.zshrc\n"
+      "  shunt completions fish > ~/.config/fish/completions/shunt.fish");
+}
+
+Exit wrong(std::string_view command, std::string_view what) {
+  const std::string name = command.empty() ? "shunt" : fmt::format("shunt {}", command);
+  return {exit_usage, "", fmt::format("S5002 invalid_argument: {}: {}\nType: {} --help\n", name, what, name)};
+}
+
+Exit wrong(const Status& status) { return {exit_usage, "", status.to_string() + "\n"}; }
+
+/// The option of the command that is nearest to one that does not exist.
+std::string suggestion(const CLI::App& command, const std::string& wrong_option) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : command.get_options())
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  std::vector<std::string_view> views(names.begin(), names.end());
+  const auto near = nearest(wrong_option.substr(0, wrong_option.find('=')), views);
+  return near ? fmt::format(" The nearest is {}.", *near) : "";
+}
+
+std::string explain(const CLI::App& app, const CLI::App* command, const CLI::ParseError& error) {
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr && command != nullptr) {
+    for (const std::string& extra : app.remaining(true)) {
+      if (extra.starts_with("-") && extra.size() > 1)
+        return fmt::format("there is no option {}.{}", extra, suggestion(*command, extra));
+      return fmt::format("'{}' is one argument too many.", extra);
+    }
+  }
+  return error.what();
+}
+
+Result<void> read_into(std::optional<Duration>& to, std::string_view flag, const std::string& text) {
+  if (text.empty()) return {};
+  auto parsed = parse_duration(text);
+  if (!parsed) return fail(Code::invalid_argument, "S5002", fmt::format("{}: {}", flag, parsed.error().message()));
+  to = *parsed;
+  return {};
+}
+
+Result<void> read_into(std::optional<std::uint64_t>& to, std::string_view flag, const std::string& text) {
+  if (text.empty()) return {};
+  auto parsed = parse_size(text);
+  if (!parsed) return fail(Code::invalid_argument, "S5002", fmt::format("{}: {}", flag, parsed.error().message()));
+  to = *parsed;
+  return {};
+}
+
+std::string absolute(const std::string& path) {
+  std::error_code error;
+  const auto full = std::filesystem::absolute(path, error).lexically_normal().string();
+  std::string result = error ? path : full;
+  while (result.size() > 1 && result.back() == '/') result.pop_back();
+  return result;
+}
+
+Result<std::string> data_folder(const Raw& raw, const Settings& settings, const Environment& environment) {
+  if (!raw.data.empty()) return absolute(raw.data);
+  if (!settings.data.empty()) return absolute(settings.data);
+  return default_data_folder(environment);
+}
+
+Result<NodeAddress> node_address(const Raw& raw, const Settings& settings, const Environment& environment) {
+  if (!raw.at.empty()) return NodeAddress{raw.at, ""};  // No data folder is needed then, nor a home.
+  SHUNT_TRY(std::string data, data_folder(raw, settings, environment));
+  return NodeAddress{"", std::move(data)};
+}
+
+Result<Command> finish_run(Raw& raw, const Settings& settings, const Environment& environment) {
+  node::RunOptions& run = raw.run;
+  for (const std::string& each : run.listen)
+    if (!is_listen_address(each))
+      return fail(Code::invalid_argument, "S5002",
+                  fmt::format("--listen {}: is not ADDR:PORT, such as 127.0.0.1:8080 or [::1]:8080.", each));
+  if (run.listen.empty()) run.listen = settings.listen;
+  SHUNT_TRY(run.data, data_folder(raw, settings, environment));
+  if (raw.dev || raw.no_dev) {
+    run.dev = raw.dev;
+  } else {
+    run.dev = settings.dev;
+  }
+  SHUNT_CHECK(read_into(run.header_bytes_max, "--header-limit", raw.header_limit));
+  SHUNT_CHECK(read_into(run.body_bytes_max, "--body-limit", raw.body_limit));
+  SHUNT_CHECK(read_into(run.header_timeout, "--header-timeout", raw.header_timeout));
+  SHUNT_CHECK(read_into(run.idle_timeout, "--idle-timeout", raw.idle_timeout));
+  SHUNT_CHECK(read_into(run.drain_timeout, "--drain-timeout", raw.drain_timeout));
+  return std::move(run);
+}
+
+/// A name and value that may stand in a header line.
+bool is_metadata(std::string_view key, std::string_view value) {
+  const auto token = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+           c == '.';
+  };
+  const auto bad = [](char c) { return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f; };
+  return !key.empty() && std::ranges::all_of(key, token) && std::ranges::none_of(value, bad);
+}
+
+Result<Command> finish_call(Raw& raw, const CLI::App& command, const Settings& settings,
+                            const Environment& environment) {
+  CallCommand& call = raw.call;
+  const auto split = split_target(call.target);
+  if (!split || split->first.empty() || split->second.empty() ||
+      call.target.find_first_of("/?# \t\r\n") != std::string::npos)
+    return fail(
+        Code::invalid_argument, "S5002",
+        fmt::format("'{}' is not SERVICE.COMMAND, such as prices.get. `shunt ps` lists the services.", call.target));
+  if (command.get_option("JSON")->count() > 0) call.argument = raw.argument;
+  SHUNT_CHECK(read_into(call.timeout, "--timeout", raw.timeout));
+  if (call.timeout && call.timeout->count() <= 0)
+    return fail(Code::invalid_argument, "S5002", "--timeout: must be more than zero.");
+  for (const std::string& each : raw.metadata) {
+    const auto equals = each.find('=');
+    if (equals == std::string::npos || !is_metadata(each.substr(0, equals), each.substr(equals + 1)))
+      return fail(Code::invalid_argument, "S5002",
+                  fmt::format("--metadata '{}': is not KEY=VALUE, such as user=ann.", each));
+    call.metadata.emplace_back(each.substr(0, equals), each.substr(equals + 1));
+  }
+  if (!is_metadata("k", call.content_type))
+    return fail(Code::invalid_argument, "S5002", "--content-type: has a control character.");
+  SHUNT_TRY(call.node, node_address(raw, settings, environment));
+  return std::move(call);
+}
+
+Result<Command> finish(Raw& raw, const CLI::App& command, const Environment& environment) {
+  const std::string name = command.get_name();
+  if (name == "check") {
+    if (raw.check.paths.empty()) raw.check.paths = {"."};
+    return std::move(raw.check);
+  }
+  if (name == "new") return std::move(raw.create);
+  if (name == "version") return raw.version;
+  if (name == "help") return std::move(raw.help);
+  if (name == "completions") return std::move(raw.completions);
+  SHUNT_TRY(const Settings settings, load_settings(environment));
+  if (name == "run") return finish_run(raw, settings, environment);
+  if (name == "call") return finish_call(raw, command, settings, environment);
+  SHUNT_TRY(NodeAddress node, node_address(raw, settings, environment));
+  if (name == "ps") {
+    raw.ps.node = std::move(node);
+    return std::move(raw.ps);
+  }
+  if (name == "logs") {
+    raw.logs.node = std::move(node);
+    return std::move(raw.logs);
+  }
+  raw.stop.node = std::move(node);
+  raw.stop.wait = !raw.no_wait;
+  return std::move(raw.stop);
+}
+
+}  // namespace
+
+std::expected<Command, Exit> parse_command_line(int argc, const char* const* argv, const Environment& environment) {
+  Raw raw;
+  CLI::App app("Hosts services written in C++ and Python, and lets them call each other by name.", "shunt");
+  app.require_subcommand(0, 1);
+  app.set_help_flag("--help,-h", "Print this, or a command's own help");
+  bool version = false;
+  app.add_flag("--version", version, "Print the version");
+  app.get_formatter()->column_width(34);
+  add_run(app, raw);
+  add_call(app, raw);
+  add_ps(app, raw);
+  add_logs(app, raw);
+  add_check(app, raw);
+  add_new(app, raw);
+  add_stop(app, raw);
+  add_rest(app, raw);
+  app.footer(
+      "Examples:\n"
+      "  shunt new python greeter && shunt run greeter\n"
+      "  shunt call greeter.greet '{\"name\": \"Ann\"}'\n"
+      "\n`shunt COMMAND --help` tells more of each.");
+
+  if (argc > 1 && argv[1][0] != '-' &&
+      std::ranges::find(command_names, std::string_view(argv[1])) == command_names.end()) {
+    const auto near = nearest(argv[1], command_names);
+    return std::unexpected(Exit{
+        exit_usage, "",
+        fmt::format("S5002 invalid_argument: there is no command '{}'. {}There are: {}.\n", argv[1],
+                    near ? fmt::format("The nearest is: shunt {}. ", *near) : "", fmt::join(command_names, ", "))});
+  }
+  const auto chosen = [&]() -> CLI::App* {
+    const auto parsed = app.get_subcommands();
+    return parsed.empty() ? nullptr : parsed.front();
+  };
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    return std::unexpected(Exit{0, chosen() != nullptr ? chosen()->help("shunt") : app.help(), ""});
+  } catch (const CLI::ParseError& error) {
+    const CLI::App* command = chosen();
+    return std::unexpected(wrong(command != nullptr ? command->get_name() : "", explain(app, command, error)));
+  }
+  if (version) return VersionCommand{};
+  const CLI::App* command = chosen();
+  if (command == nullptr) return std::unexpected(Exit{argc > 1 ? exit_usage : 0, app.help(), ""});
+  if (command->get_name() == "help" && std::ranges::find(command_names, raw.help.topic) != command_names.end())
+    return std::unexpected(Exit{0, app.get_subcommand(raw.help.topic)->help("shunt"), ""});
+  auto finished = finish(raw, *command, environment);
+  if (!finished) return std::unexpected(wrong(finished.error()));
+  return std::move(*finished);
+}
+
+}  // namespace shunt::cli

@@ -1,0 +1,172 @@
+// shunt completions: scripts for bash, zsh and fish. They complete commands, options, and the names of services, which
+// they ask the running node for, quietly.
+
+#include <fmt/format.h>
+
+#include <string_view>
+
+#include "cli/commands.h"
+#include "cli/terminal.h"
+
+namespace shunt::cli {
+namespace {
+
+constexpr std::string_view bash_script = R"script(# bash completion of shunt
+_shunt() {
+  local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]} options=
+  COMPREPLY=()
+  if [ "$COMP_CWORD" -eq 1 ]; then
+    COMPREPLY=($(compgen -W "run call ps check new logs stop version help completions --help --version" -- "$current"))
+    return
+  fi
+  case $previous in
+    --data) COMPREPLY=($(compgen -d -- "$current")); return ;;
+    --tokens) COMPREPLY=($(compgen -f -- "$current")); return ;;
+    --at) COMPREPLY=($(compgen -W "http://127.0.0.1:8080" -- "$current") $(compgen -d -- "$current")); return ;;
+    --listen | -l) COMPREPLY=($(compgen -W "127.0.0.1:8080 127.0.0.1:0" -- "$current")); return ;;
+  esac
+  case $command in
+    run) options="--listen --data --dev --no-dev --tokens --loops --header-limit --body-limit --connection-limit
+                  --header-timeout --idle-timeout --drain-timeout --json --help" ;;
+    call) options="--at --data --timeout --metadata --content-type --help" ;;
+    ps) options="--at --data --json --help" ;;
+    check) options="--json --help" ;;
+    logs) options="--follow --lines --at --data --json --help" ;;
+    stop) options="--no-wait --at --data --help" ;;
+    version | help) options="--json --help" ;;
+    *) options="--help" ;;
+  esac
+  case $current in
+    -*) COMPREPLY=($(compgen -W "$options" -- "$current")); return ;;
+  esac
+  case $command in
+    run | check) COMPREPLY=($(compgen -d -- "$current") $(compgen -f -X '!*.json' -- "$current")) ;;
+    call) [ "$COMP_CWORD" -eq 2 ] && COMPREPLY=($(compgen -W "$("${COMP_WORDS[0]}" ps --commands 2>/dev/null)" -- "$current")) ;;
+    logs) COMPREPLY=($(compgen -W "$("${COMP_WORDS[0]}" ps --names 2>/dev/null)" -- "$current")) ;;
+    new) [ "$COMP_CWORD" -eq 2 ] && COMPREPLY=($(compgen -W "python c++" -- "$current")) ;;
+    completions) COMPREPLY=($(compgen -W "bash zsh fish" -- "$current")) ;;
+    help) COMPREPLY=($(compgen -W "run call ps check new logs stop version completions" -- "$current")) ;;
+  esac
+}
+complete -F _shunt shunt
+)script";
+
+constexpr std::string_view zsh_script = R"script(#compdef shunt
+# zsh completion of shunt
+
+_shunt_services() {
+  local -a names
+  names=(${(f)"$(shunt ps --names 2>/dev/null)"})
+  compadd -a names
+}
+
+_shunt_calls() {
+  local -a names
+  names=(${(f)"$(shunt ps --commands 2>/dev/null)"})
+  compadd -a names
+}
+
+_shunt() {
+  local -a commands node
+  commands=(
+    'run:run apps'
+    'call:call a command of a service'
+    'ps:list services and their instances'
+    'logs:print what services logged'
+    'check:check manifests without running anything'
+    'new:make the folder of a new service'
+    'stop:stop the node'
+    'version:print the version'
+    'help:explain an error by its id'
+    'completions:print a completion script'
+  )
+  node=('--at[the node]:url:' '--data[data folder]:folder:_directories')
+  if (( CURRENT == 2 )); then
+    _describe command commands
+    return
+  fi
+  local command=$words[2]
+  shift words
+  (( CURRENT-- ))
+  case $command in
+    run)
+      _arguments '*'{-l,--listen}'[answer HTTP there]:address:(127.0.0.1\:8080 127.0.0.1\:0)' '--data[data folder]:folder:_directories' \
+        '--dev[expose every service]' '--no-dev[expose what manifests expose]' '--tokens[bearer tokens]:file:_files' \
+        '--loops[serving loops]:number:' '--header-limit[bytes]:size:' '--body-limit[bytes]:size:' \
+        '--connection-limit[connections]:number:' '--header-timeout[time]:time:' '--idle-timeout[time]:time:' \
+        '--drain-timeout[time]:time:' '--json[for programs]' '*:app:_files' ;;
+    call)
+      _arguments $node {-t,--timeout}'[deadline]:time:' '*'{-m,--metadata}'[KEY=VALUE]:metadata:' \
+        '--content-type[send as it is]:type:' '1:command:_shunt_calls' '2:JSON:_files' ;;
+    ps) _arguments $node '--json[for programs]' ;;
+    logs)
+      _arguments $node {-f,--follow}'[go on printing]' {-n,--lines}'[lines to begin with]:number:' '--json[for programs]' \
+        '1:service:_shunt_services' ;;
+    check) _arguments '--json[for programs]' '*:app:_files' ;;
+    new) _arguments '1:language:(python c++)' '2:name:' ;;
+    stop) _arguments $node '--no-wait[return at once]' ;;
+    version) _arguments '--json[for programs]' ;;
+    help) _arguments '--json[for programs]' '1:command:(run call ps logs check new stop version completions)' ;;
+    completions) _arguments '1:shell:(bash zsh fish)' ;;
+  esac
+}
+
+if [ "$funcstack[1]" = _shunt ]; then _shunt "$@"; else compdef _shunt shunt; fi
+)script";
+
+constexpr std::string_view fish_script = R"script(# fish completion of shunt
+complete -c shunt -f
+complete -c shunt -n __fish_use_subcommand -l help -d 'Print help'
+complete -c shunt -n __fish_use_subcommand -l version -d 'Print the version'
+complete -c shunt -n __fish_use_subcommand -a run -d 'Run apps'
+complete -c shunt -n __fish_use_subcommand -a call -d 'Call a command of a service'
+complete -c shunt -n __fish_use_subcommand -a ps -d 'List services and their instances'
+complete -c shunt -n __fish_use_subcommand -a logs -d 'Print what services logged'
+complete -c shunt -n __fish_use_subcommand -a check -d 'Check manifests'
+complete -c shunt -n __fish_use_subcommand -a new -d 'Make the folder of a new service'
+complete -c shunt -n __fish_use_subcommand -a stop -d 'Stop the node'
+complete -c shunt -n __fish_use_subcommand -a version -d 'Print the version'
+complete -c shunt -n __fish_use_subcommand -a help -d 'Explain an error by its id'
+complete -c shunt -n __fish_use_subcommand -a completions -d 'Print a completion script'
+
+complete -c shunt -n '__fish_seen_subcommand_from run check' -F
+complete -c shunt -n '__fish_seen_subcommand_from run' -s l -l listen -x -a '127.0.0.1:8080 127.0.0.1:0' -d 'Answer HTTP there'
+complete -c shunt -n '__fish_seen_subcommand_from run' -l dev -d 'Expose every service'
+complete -c shunt -n '__fish_seen_subcommand_from run' -l no-dev -d 'Expose what manifests expose'
+complete -c shunt -n '__fish_seen_subcommand_from run' -l tokens -r -F -d 'File of bearer tokens'
+for name in loops header-limit body-limit connection-limit header-timeout idle-timeout drain-timeout
+    complete -c shunt -n '__fish_seen_subcommand_from run' -l $name -x
+end
+complete -c shunt -n '__fish_seen_subcommand_from call' -a '(shunt ps --commands 2>/dev/null)'
+complete -c shunt -n '__fish_seen_subcommand_from call' -s t -l timeout -x -d Deadline
+complete -c shunt -n '__fish_seen_subcommand_from call' -s m -l metadata -x -d KEY=VALUE
+complete -c shunt -n '__fish_seen_subcommand_from call' -l content-type -x -d 'Send the request as it is'
+complete -c shunt -n '__fish_seen_subcommand_from logs' -a '(shunt ps --names 2>/dev/null)'
+complete -c shunt -n '__fish_seen_subcommand_from logs' -s f -l follow -d 'Go on printing'
+complete -c shunt -n '__fish_seen_subcommand_from logs' -s n -l lines -x -d 'Lines to begin with'
+complete -c shunt -n '__fish_seen_subcommand_from stop' -l no-wait -d 'Return at once'
+complete -c shunt -n '__fish_seen_subcommand_from call ps logs stop' -l at -x -d 'The node'
+complete -c shunt -n '__fish_seen_subcommand_from run call ps logs stop' -l data -x -a '(__fish_complete_directories)' -d 'Data folder'
+complete -c shunt -n '__fish_seen_subcommand_from run ps logs check version help' -l json -d 'For programs'
+complete -c shunt -n '__fish_seen_subcommand_from new' -a 'python c++'
+complete -c shunt -n '__fish_seen_subcommand_from completions' -a 'bash zsh fish'
+complete -c shunt -n '__fish_seen_subcommand_from help' -a 'run call ps logs check new stop version completions'
+)script";
+
+}  // namespace
+
+int completions(const CompletionsCommand& command) {
+  if (command.shell == "bash") {
+    write_out(bash_script);
+  } else if (command.shell == "zsh") {
+    write_out(zsh_script);
+  } else if (command.shell == "fish") {
+    write_out(fish_script);
+  } else {
+    return report(Status(Code::invalid_argument, "S5002",
+                         fmt::format("there are no completions for '{}'. There are: bash, zsh, fish.", command.shell)));
+  }
+  return 0;
+}
+
+}  // namespace shunt::cli
