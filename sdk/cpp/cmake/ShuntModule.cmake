@@ -1,0 +1,21 @@
+# shunt_module(NAME sources...): a shared library that Shunt can host: libNAME.so, in the folder that is being built.
+#
+#   find_package(Shunt REQUIRED)
+#   shunt_module(prices prices.cpp)
+
+function(shunt_module name)
+  add_library(${name} MODULE ${ARGN})
+  target_link_libraries(${name} PRIVATE Shunt::service)
+  set_target_properties(${name} PROPERTIES
+    PREFIX lib
+    SUFFIX .so
+    CXX_VISIBILITY_PRESET hidden
+    VISIBILITY_INLINES_HIDDEN ON)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # Two modules in one process must not share variables because their names agree.
+    target_compile_options(${name} PRIVATE -fno-gnu-unique)
+  endif()
+  if(NOT CMAKE_CXX_FLAGS MATCHES "-fsanitize" AND NOT SHUNT_SANITIZE)
+    target_link_options(${name} PRIVATE -Wl,--no-undefined)
+  endif()
+endfunction()
