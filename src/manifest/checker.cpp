@@ -181,21 +181,22 @@ void Checker::unknown_key(const Member& member, const std::vector<std::string_vi
     if (member.key == "name") {
       fix = where == Where::service ? "the service's key under \"services\" is its name"
                                     : "the command's key is its name";
-    } else if (other == Where::engine || other == Where::http) {
-      fix = fmt::format("move it into \"{}\": {{ … }}", where_name(other));
+    } else if (other == Where::app) {
+      fix = "move it to the top level";
+    } else if (other == Where::service || other == Where::command) {
+      fix = fmt::format("move it into the {} that it is for", other == Where::service ? "service" : "command");
     } else {
-      fix = fmt::format("move it to {}", where_name(other));
+      fix = fmt::format("move it into \"{}\": {{ … }}", other == Where::engine ? "engine" : "http");
     }
-    report_.error(
-        member.span, ids::misplaced_key,
-        fmt::format("key {} belongs to {}, not to {}", in_quotes(member.key), where_name(other), where_name(where)),
-        {.known = list_of(known), .fix = std::move(fix)});
+    report_.error(member.span, ids::misplaced_key,
+                  fmt::format("key {} belongs {}, not {}", in_quotes(member.key), where_name(other), where_name(where)),
+                  {.fix = std::move(fix)});
     return;
   }
   std::string fix = write_nearest(member.key, known);
   if (fix.empty()) fix = "remove it";
   report_.error(member.span, ids::unknown_key,
-                fmt::format("unknown key {} in {}", in_quotes(member.key), where_name(where)),
+                fmt::format("unknown key {} {}", in_quotes(member.key), where_name(where)),
                 {.known = list_of(known), .fix = std::move(fix)});
 }
 
@@ -328,9 +329,14 @@ void Checker::service(const Node& node, std::string name, Span at, AppManifest& 
   definition.app = app.name;
   definition.full_name = app.single ? name : app.name + "." + name;
   definition.name = std::move(name);
-  prose(node, "version", definition.version);
-  prose(node, "description", definition.description);
-  if (definition.version.empty()) definition.version = app.version;
+  if (app.single) {
+    definition.version = app.version;
+    definition.description = app.description;
+  } else {
+    prose(node, "version", definition.version);
+    prose(node, "description", definition.description);
+    if (definition.version.empty()) definition.version = app.version;
+  }
 
   type(node, at, out);
   args(node, at, out);
@@ -362,12 +368,12 @@ void Checker::type(const Node& node, Span at, ServiceManifest& out) {
     out.type = *text;
   } else if (contains(types_not_built(), *text)) {
     report_.error(member->value.span, ids::type_not_built, fmt::format("type {} is not built yet", in_quotes(*text)),
-                  {.known = list_of(types())});
+                  {.known = list_of(types()), .fix = "wait for a version of Shunt that has it, or use one of these"});
   } else {
     std::string fix =
         *text == "cpp" || *text == "cxx" || *text == "C++" ? R"(write "c++")" : write_nearest(*text, types());
     report_.error(member->value.span, ids::unknown_type, fmt::format("type {} does not exist", in_quotes(*text)),
-                  {.known = list_of(types()), .fix = std::move(fix)});
+                  {.known = list_of(types()), .fix = fix.empty() ? "write one of these" : std::move(fix)});
   }
 }
 
@@ -410,7 +416,8 @@ void Checker::env(const Node& node, ServiceManifest& out) {
   const Member* member = node.find("env");
   if (member == nullptr || !values_.object(*member)) return;
   if (member->value.members.size() > list_entries_max) {
-    report_.error(member->span, ids::too_many, fmt::format("'env' has more than {} entries", list_entries_max));
+    report_.error(member->span, ids::too_many, fmt::format("'env' has more than {} entries", list_entries_max),
+                  {.fix = "put them into a file that the service reads"});
     return;
   }
   for (const Member& entry : member->value.members) {

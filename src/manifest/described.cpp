@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <tuple>
 
 #include "base/names.h"
 #include "manifest/document.h"
@@ -257,6 +258,8 @@ void Merger::merge(std::string_view json) {
 std::vector<Diagnostic> merge_described(ServiceManifest& service, std::string_view description_json) {
   std::vector<Diagnostic> out;
   Merger(service, out).merge(description_json);
+  std::ranges::sort(out, {},
+                    [](const Diagnostic& d) { return std::tuple(d.line, d.column, std::string_view(d.message)); });
   return out;
 }
 

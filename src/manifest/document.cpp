@@ -185,9 +185,18 @@ Diagnostic syntax_error(const Source& source, rapidjson::ParseErrorCode code, st
   const std::size_t before = skip_back(text, at);
   const bool expected_item = code == rapidjson::kParseErrorObjectMissName || code == rapidjson::kParseErrorValueInvalid;
 
-  if (code == rapidjson::kParseErrorStringMissQuotationMark) {
+  const bool in_string =
+      code == rapidjson::kParseErrorStringMissQuotationMark || code == rapidjson::kParseErrorStringEscapeInvalid;
+  if (in_string && (here == '\n' || here == '\r' || at == text.size())) {
     // The reader tells where the line ended; the string is what must be looked at.
-    while (span.begin > 0 && text[span.begin] != '"') --span.begin;
+    why = explain(rapidjson::kParseErrorStringMissQuotationMark);
+    while (span.begin > 0 && text[span.begin - 1] != '"') --span.begin;
+    if (span.begin > 0) --span.begin;
+    span.end = at;
+  } else if (in_string && here != '\\') {
+    message = fmt::format("the control character 0x{:02X} in a string",
+                          static_cast<unsigned>(static_cast<unsigned char>(here)));
+    why.fix = "write it as \\uXXXX, or a tab as \\t";
   } else if (expected_item && (here == '}' || here == ']') && before > 0 && text[before - 1] == ',') {
     span = {before - 1, before};
     why = {"a comma before the closing bracket", "remove the comma"};

@@ -66,7 +66,8 @@ std::string said_of(const fs::path& name) {
   if (name == "hosting" && !apps.empty()) {
     const ServiceManifest& service = apps[0].services[0];
     for (const Diagnostic& diagnostic :
-         {no_entry_point(service), wrong_abi(service, 2, 1), does_not_load(service, "libnone.so: cannot open shared object file"),
+         {no_entry_point(service), wrong_abi(service, 2, 1),
+          does_not_load(service, "libnone.so: cannot open shared object file"),
           does_not_import(service, "ModuleNotFoundError: No module named 'flask'", "main.py:1"),
           does_not_import(service, "SyntaxError: invalid syntax", "main.py:7"),
           describe_timed_out(service, std::chrono::seconds(10)),
@@ -109,7 +110,8 @@ std::set<std::string> ids_in(std::string_view text) {
   std::set<std::string> out;
   for (std::size_t at = text.find("S2"); at != std::string_view::npos; at = text.find("S2", at + 1)) {
     const std::string_view id = text.substr(at, 5);
-    if (id.size() == 5 && std::ranges::all_of(id.substr(1), [](char c) { return c >= '0' && c <= '9'; })) out.emplace(id);
+    if (id.size() == 5 && std::ranges::all_of(id.substr(1), [](char c) { return c >= '0' && c <= '9'; }))
+      out.emplace(id);
   }
   return out;
 }

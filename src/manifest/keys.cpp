@@ -100,15 +100,15 @@ std::span<const Key> keys_of(Where where) {
 std::string_view where_name(Where where) {
   switch (where) {
     case Where::app:
-      return "the top level";
+      return "at the top level";
     case Where::service:
-      return "a service";
+      return "in a service";
     case Where::engine:
-      return "engine";
+      return "in engine";
     case Where::command:
-      return "a command";
+      return "in a command";
     case Where::http:
-      return "http";
+      return "in http";
   }
   return {};
 }

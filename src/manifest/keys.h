@@ -20,7 +20,7 @@ struct Key {
 
 /// Sorted by name. The top level of an app has `app`'s, and `service`'s too when it has no `services`.
 std::span<const Key> keys_of(Where where);
-/// How people call that object: "the top level", "engine".
+/// How people call being there: "at the top level", "in engine".
 std::string_view where_name(Where where);
 
 /// Values of `type` that run today, and those that will.

@@ -168,8 +168,9 @@ std::optional<std::size_t> Values::one_of(const Member& member, std::string_view
     if (known.begin()[i] == *text) return i;
   }
   const std::span<const std::string_view> list(known.begin(), known.size());
+  std::string fix = write_nearest(*text, list);
   report_.error(member.value.span, id, fmt::format("{} {} does not exist", what, in_quotes(*text)),
-                {.known = list_of(list), .fix = write_nearest(*text, list)});
+                {.known = list_of(list), .fix = fix.empty() ? "write one of these" : std::move(fix)});
   return std::nullopt;
 }
 
@@ -186,7 +187,8 @@ std::vector<const Node*> Values::strings(const Member& member, Single single, st
   if (node.elements.size() > max) {
     report_.error(
         member.span, ids::too_many,
-        fmt::format("{} has {} entries, at most {} are read", in_quotes(member.key), node.elements.size(), max));
+        fmt::format("{} has {} entries, at most {} are read", in_quotes(member.key), node.elements.size(), max),
+        {.fix = "make it fewer"});
     return {};
   }
   std::vector<const Node*> out;
@@ -221,6 +223,7 @@ void Values::wrong_type(const Member& member, std::string_view expected, std::st
   } else if (fix.empty() && node.kind == Kind::number && expected == "a string") {
     fix = fmt::format("write \"{}\"", shown(node.text, 20));
   }
+  if (fix.empty()) fix = fmt::format("write {}", expected);
   report_.error(node.span, ids::wrong_type, fmt::format("{} must be {}, is {}", in_quotes(member.key), expected, is),
                 {.fix = std::move(fix)});
 }
@@ -237,7 +240,8 @@ bool Values::usable(std::string_view key, const Node& node) {
     return true;
   }
   report_.error(node.span, ids::bad_string, fmt::format("a string of {} {}", in_quotes(key), why),
-                {.fix = node.text.empty() ? "write something, or leave the key out" : ""});
+                {.fix = node.text.empty() ? "write something, or leave the key out"
+                                          : "write a shorter one, without such characters"});
   return false;
 }
 
