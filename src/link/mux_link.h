@@ -1,6 +1,10 @@
 #pragma once
 // MuxLink: a call::Link over a wire::Mux and a Carrier. One class for every carrier that moves bytes: a unix socket
 // (link/unix), a simulated wire (link/sim), later a ring and a gRPC stream.
+//
+// It adds to the mux what needs a loop: deadlines (at both ends), one write at the end of a turn, drain. A callee refuses
+// a call (REFUSED: never started, safe to move) by finishing it inside Service::begin() with Retry::elsewhere; later, or
+// in a status that it only hands on, Retry::elsewhere becomes Retry::later.
 
 #include <functional>
 #include <string>
@@ -15,7 +19,7 @@ namespace shunt::link {
 /// Moves bytes. Belongs to a loop; told and tells on it.
 class Carrier {
  public:
-  /// What a carrier tells its link.
+  /// What a carrier tells its link. The carrier may be destroyed inside any of them.
   class Events {
    public:
     virtual void on_bytes(Bytes chunk) = 0;
@@ -28,6 +32,7 @@ class Carrier {
     ~Events() = default;
   };
   virtual ~Carrier() = default;
+  /// Begins to read. No event comes from inside start(), write() or close().
   virtual void start(Events& events) = 0;
   /// Takes as much as it can now; returns how many bytes. 0: wait for on_writable.
   virtual std::size_t write(const iovec* vectors, int count) = 0;
@@ -39,10 +44,11 @@ class Carrier {
 class LinkOwner {
  public:
   virtual void on_open(const wire::Hello& peer) { (void)peer; }
-  /// The link has ended: its calls have ended as unavailable. The owner may destroy the link, but not from inside.
+  /// The link has ended: its calls have ended as unavailable. The owner may destroy the link.
   virtual void on_closed(const Status& why) { (void)why; }
   virtual void on_pong(std::uint64_t number) { (void)number; }
   virtual void on_goaway(std::string_view reason) { (void)reason; }
+  /// The deadline is an Instant of this side's clock here and in wait(); the link translates it for the wire.
   virtual void on_wait(std::uint64_t ticket, const wire::WaitFrame& wait) { (void)ticket, (void)wait; }
   virtual void on_grant(std::uint64_t ticket, const wire::GrantFrame& grant) { (void)ticket, (void)grant; }
   virtual void on_load(const wire::LoadFrame& load) { (void)load; }
@@ -83,8 +89,11 @@ class MuxLink final : public call::Link {
 
  private:
   struct State;
-  explicit MuxLink(Own<State> state);
-  Own<State> state_;
+  struct Node;
+  class OutCall;
+  class InCall;
+  explicit MuxLink(State* state);
+  State* state_;  ///< Counted: the link owns it together with whoever of it is on the stack.
 };
 
 }  // namespace shunt::link

@@ -44,9 +44,10 @@ enum class FrameType : std::uint8_t {
 };
 
 namespace flag {
-inline constexpr std::uint8_t skip = 0x80;  ///< A receiver that does not know the type passes the frame over.
-inline constexpr std::uint8_t more = 0x01;  ///< MESSAGE: another fragment of this message follows.
-inline constexpr std::uint8_t last = 0x02;  ///< MESSAGE, OPEN: the caller half-closes with this frame.
+inline constexpr std::uint8_t skip = 0x80;    ///< A receiver that does not know the type passes the frame over.
+inline constexpr std::uint8_t more = 0x01;    ///< MESSAGE: another fragment of this message follows.
+inline constexpr std::uint8_t last = 0x02;    ///< MESSAGE, OPEN: the caller half-closes with this frame.
+inline constexpr std::uint8_t final_ = 0x04;  ///< MESSAGE of a callee: its last, STATUS follows. Needs no credit.
 }  // namespace flag
 
 using CallId = std::uint64_t;

@@ -40,8 +40,9 @@ std::unexpected<Status> broken(std::string text) {
 /// Messages of one call that wait for their turn, and its end behind them.
 struct Outbox {
   std::deque<Bytes> messages;
-  std::size_t offset = 0;  ///< Of the first message: what has been lined up.
-  bool close_after = false;
+  std::size_t offset = 0;             ///< Of the first message: what has been lined up.
+  bool close_after = false;           ///< The last message half-closes.
+  bool final_after = false;           ///< The last message is the callee's last.
   std::optional<std::string> status;  ///< The payload.
 };
 
@@ -60,9 +61,10 @@ struct CallState {
   bool in_partial = false;
   bool in_ready = false;
   bool held = false;
-  bool answered = false;  ///< Metadata or a message went (incoming) or came (outgoing).
-  bool dead = false;      ///< Incoming, over on the wire; finish() is still owed.
-  bool finished = false;  ///< Incoming, finish() came; its status waits behind its messages.
+  bool got_final = false;  ///< Outgoing: the callee's last message has begun.
+  bool answered = false;   ///< Metadata or a message went (incoming) or came (outgoing).
+  bool dead = false;       ///< Incoming, over on the wire; finish() is still owed.
+  bool finished = false;   ///< Incoming, finish() came; its status waits behind its messages.
 
   void reset() { *this = CallState(); }
 };
@@ -197,9 +199,12 @@ struct Mux::State {
         std::size_t size = std::min(left, fragment_bytes_max);
         bool whole = size == left;
         bool closes = whole && outbox.messages.size() == 1 && outbox.close_after;
+        bool final = outbox.messages.size() == 1 && outbox.final_after;
         char header[header_bytes];
         encode_header({static_cast<std::uint32_t>(size), FrameType::message,
-                       static_cast<std::uint8_t>((whole ? 0 : flag::more) | (closes ? flag::last : 0)), id},
+                       static_cast<std::uint8_t>((whole ? 0 : flag::more) | (closes ? flag::last : 0) |
+                                                 (final ? flag::final_ : 0)),
+                       id},
                       header);
         text.append(header, header_bytes);
         if (size <= inline_bytes_max) {
@@ -234,17 +239,21 @@ struct Mux::State {
 
   // --- Sending ---
 
+  /// Incoming calls: `last` says that the status follows, which needs no credit.
   MuxSent send(CallState& call, Bytes message, bool last) {
-    if (call.dead || call.finished || call.local_closed || call.send_credit <= 0) return MuxSent::ended;
+    if (call.dead || call.finished || call.local_closed) return MuxSent::ended;
+    bool final = last && !call.outgoing;
+    if (call.send_credit <= 0 && !final) return MuxSent::ended;
     call.send_credit -= static_cast<std::int64_t>(message.size() + message_overhead);
     if (!call.outgoing) call.answered = true;
     if (last) call.local_closed = true;
     if (call.outbox == nullptr && message.size() <= inline_bytes_max && backlog() < direct_backlog_bytes_max) {
-      control_frame(FrameType::message, call.id, message.view(), last ? flag::last : 0);
+      control_frame(FrameType::message, call.id, message.view(), final ? flag::final_ : last ? flag::last : 0);
     } else {
       if (call.outbox == nullptr) call.outbox = make_own<Outbox>();
       call.outbox->messages.push_back(std::move(message));
-      call.outbox->close_after = last;
+      call.outbox->close_after = last && !final;
+      call.outbox->final_after = final;
       take_turn(call);
     }
     if (call.send_credit > 0) return MuxSent::more;
@@ -389,7 +398,10 @@ struct Mux::State {
     if (call.dead || call.finished) return {};
 
     if (!call.in_partial) {
-      if (call.receive_credit <= 0) {
+      bool final = call.outgoing && (header.flags & flag::final_) != 0;
+      if (call.got_final) return broken(fmt::format("a message of call {} after its last", id));
+      call.got_final = final;
+      if (call.receive_credit <= 0 && !final) {
         return broken(
             fmt::format("call {} began a message without credit (it owes {} bytes)", id, -call.receive_credit));
       }
@@ -732,7 +744,7 @@ void Mux::refuse(CallId id, const StatusFrame& status) {
 MuxSent Mux::send(CallId id, Bytes message, bool last) {
   CallState* call = state_->calls.find(id);
   if (call == nullptr) return MuxSent::ended;
-  return state_->send(*call, std::move(message), last && call->outgoing);
+  return state_->send(*call, std::move(message), last);
 }
 
 void Mux::half_close(CallId id) {

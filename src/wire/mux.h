@@ -85,7 +85,8 @@ class Mux {
   /// Instead of anything else: the call was never started. Where something was sent already, the same as finish().
   void refuse(CallId call, const StatusFrame& status);
   // --- Both ---
-  /// Takes the message. `held`: no credit is left, wait for on_credit. `ended`: not taken.
+  /// Takes the message. `held`: no credit is left, wait for on_credit. `ended`: not taken. `last`: a caller half-closes
+  /// with it; a callee calls finish() next, and needs no credit for it.
   MuxSent send(CallId call, Bytes message, bool last);
   void half_close(CallId call);
   /// Gives credit back.
