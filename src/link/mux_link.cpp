@@ -825,6 +825,8 @@ call::LinkStats MuxLink::stats() const {
 
 bool MuxLink::is_closed() const { return state_->closed; }
 
+bool MuxLink::has_unsent() const { return !state_->closed && state_->mux.has_output(); }
+
 void MuxLink::ping(std::uint64_t number) {
   if (state_->closed) return;
   state_->mux.ping(number);

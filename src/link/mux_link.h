@@ -79,6 +79,8 @@ class MuxLink final : public call::Link {
   call::LinkStats stats() const override;
 
   [[nodiscard]] bool is_closed() const;
+  /// What was sent has not all been taken by the carrier yet.
+  [[nodiscard]] bool has_unsent() const;
   void ping(std::uint64_t number);
   void goaway(std::string_view reason);
   void wait(std::uint64_t ticket, const wire::WaitFrame& wait);

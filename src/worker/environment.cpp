@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
@@ -71,6 +72,9 @@ Result<Environment> take_environment() {
     auto comma = rest.find(',');
     SHUNT_TRY(int descriptor, read_descriptor(rest.substr(0, comma), "SHUNT_LINKS"));
     SHUNT_CHECK(prepare_socket(descriptor, SOCK_STREAM, "SHUNT_LINKS"));
+    if (std::ranges::any_of(environment.links, [&](auto& link) { return link.get() == descriptor; })) {
+      return fail(Code::failed_precondition, "S3060", fmt::format("SHUNT_LINKS names descriptor {} twice", descriptor));
+    }
     environment.links.emplace_back(descriptor);
     rest = comma == std::string_view::npos ? std::string_view() : rest.substr(comma + 1);
     if (environment.links.size() > links_max) {

@@ -52,6 +52,16 @@ TEST(Environment, without_links_the_error_says_how_to_start_the_service) {
   EXPECT_NE(environment.error().message().find("shunt run"), std::string_view::npos);
 }
 
+TEST(Environment, a_link_that_is_named_twice_is_an_error) {
+  Variables variables;
+  auto links = *os::make_socket_pair(os::SocketKind::stream, os::Blocking::yes, os::Blocking::yes);
+  int first = links.first.release();
+  variables.set("SHUNT_LINKS", fmt::format("{},{}", first, first));
+  auto environment = take_environment();
+  ASSERT_FALSE(environment.has_value());
+  EXPECT_NE(environment.error().message().find("twice"), std::string_view::npos);
+}
+
 TEST(Environment, what_is_no_list_of_sockets_is_an_error) {
   int file = open("/dev/null", O_RDONLY);
   for (std::string bad : {std::string("x"), std::string(""), std::string(",,"), std::string("-1"),

@@ -649,6 +649,9 @@ bool WorkerHost::is_lost() const { return state_->lost; }
 std::uint32_t WorkerHost::running() const { return state_->running; }
 std::uint32_t WorkerHost::reserved() const { return static_cast<std::uint32_t>(state_->reservations.size()); }
 std::uint32_t WorkerHost::capacity() const { return state_->capacity(); }
+bool WorkerHost::has_unsent() const {
+  return std::ranges::any_of(state_->links, [](auto& link) { return !link->closed && link->link->has_unsent(); });
+}
 std::size_t WorkerHost::links_open() const { return state_->links_open(); }
 
 }  // namespace shunt::worker

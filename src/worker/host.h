@@ -70,6 +70,8 @@ class WorkerHost final : public call::Caller {
   [[nodiscard]] std::uint32_t reserved() const;  ///< Slots that were granted and not yet taken.
   [[nodiscard]] std::uint32_t capacity() const;  ///< 0: no limit.
   [[nodiscard]] std::size_t links_open() const;
+  /// What was sent has not all left this process yet: who ends now, after the last finish(), should turn the loop on.
+  [[nodiscard]] bool has_unsent() const;
 
  private:
   struct State;

@@ -77,6 +77,7 @@ struct FakeLink final : NodeLink, call::Link {
     record.grants.push_back({ticket, frame.status.code, frame.grant});
   }
   void load(const wire::LoadFrame& load) override { record.loads.push_back(load); }
+  bool has_unsent() const override { return false; }
   void close(Status why) override {
     if (!std::exchange(closed, true)) events.on_closed(why);
   }

@@ -32,6 +32,8 @@ class NodeLink {
   virtual call::Link& calls() = 0;
   virtual void grant(std::uint64_t ticket, const wire::GrantFrame& grant) = 0;
   virtual void load(const wire::LoadFrame& load) = 0;
+  /// What was sent has not all left this process yet.
+  [[nodiscard]] virtual bool has_unsent() const = 0;
   /// Ends it now: its calls end as `why`, on_closed comes.
   virtual void close(Status why) = 0;
 };

@@ -9,6 +9,8 @@ namespace {
 constexpr std::size_t holders_kept_max = 256;
 /// A runtime that never empties the queue still hears what is new, and its pings are answered.
 constexpr int polls_without_turn_max = 16;
+/// How long close() waits for answers to leave; after it they are lost.
+constexpr Duration linger = std::chrono::seconds(1);
 }  // namespace
 
 Result<Own<Worker>> Worker::create(Options options) {
@@ -31,6 +33,11 @@ Result<Own<Worker>> Worker::create(Options options) {
 Worker::~Worker() {
   retire_batch();
   flush();
+  // The last answers may still wait for room in a socket. Nobody who reads is that slow.
+  Deadline patience = Deadline::after(loop_->refresh_now(), linger);
+  while (host_ && host_->has_unsent() && !patience.passed(loop_->refresh_now())) {
+    loop_->turn(patience.left(loop_->now()));
+  }
   for (auto& call : calls_) call->release();
   host_.reset();
 }

@@ -22,6 +22,7 @@ class MuxNodeLink final : public worker::NodeLink, private link::LinkOwner {
   call::Link& calls() override { return *link_; }
   void grant(std::uint64_t ticket, const wire::GrantFrame& grant) override { link_->grant(ticket, grant); }
   void load(const wire::LoadFrame& load) override { link_->load(load); }
+  bool has_unsent() const override { return link_->has_unsent(); }
   void close(Status why) override { link_->close(std::move(why)); }
 
  private:
@@ -38,7 +39,7 @@ class MuxNodeLink final : public worker::NodeLink, private link::LinkOwner {
 
 Result<Own<worker::NodeLink>> MuxNodeLinkMaker::make(os::Fd socket, call::Service& service,
                                                      worker::NodeLinkEvents& events, const wire::Hello& hello) {
-  SHUNT_TRY(auto carrier, link::SocketCarrier::create(loop_, std::move(socket)));
+  auto carrier = link::make_socket_carrier(loop_, std::move(socket));
   return Own<worker::NodeLink>(make_own<MuxNodeLink>(loop_, std::move(carrier), service, events, hello));
 }
 

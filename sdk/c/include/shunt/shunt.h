@@ -258,7 +258,7 @@ SHUNT_EXPORT void shunt_worker_flush(shunt_worker* worker);
 SHUNT_EXPORT void shunt_worker_wake(shunt_worker* worker);
 /* Takes no new calls, as if the node had said so: SHUNT_EVENT_DRAIN follows. For a worker that wants to end by itself. */
 SHUNT_EXPORT void shunt_worker_drain(shunt_worker* worker);
-/* Closes all links; open calls end as unavailable for their callers. Ends of calls
+/* Closes all links, after what was sent has left (or a second has passed); open calls end as unavailable for their callers. Ends of calls
  * must not be used after it, released neither; messages that were taken live on. */
 SHUNT_EXPORT void shunt_worker_close(shunt_worker* worker);
 
