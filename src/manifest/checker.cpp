@@ -158,6 +158,7 @@ void Checker::check_keys(const Node& node, Where where, bool single_app) {
     std::ranges::sort(known);
   }
   for (const Member& member : node.members) {
+    if (report_.full()) return;
     if (contains(known, member.key)) continue;
     // Beside `services` a service's keys have had their message.
     if (where == Where::app && !single_app && find_key(Where::service, member.key) != nullptr) continue;
@@ -296,7 +297,9 @@ void Checker::http(const Node& root, AppManifest& app) {
   size("body-limit", {.min = 1, .max = std::int64_t{1} << 40}, app.http.body_limit);
   whole(node, "connection-limit", {.min = 1, .max = 1'000'000}, app.http.connection_limit);
   duration(node, "header-timeout", app.http.header_timeout);
+  duration(node, "body-timeout", app.http.body_timeout);
   duration(node, "idle-timeout", app.http.idle_timeout);
+  duration(node, "write-timeout", app.http.write_timeout);
 }
 
 void Checker::services(const Member& member, AppManifest& app) {
@@ -540,7 +543,8 @@ void Checker::command(const Member& member, ServiceManifest& out) {
     }
   }
   duration(node, "timeout", command.timeout);
-  out.definition.commands.emplace(member.key, std::move(command));
+  out.definition.commands.emplace(member.key, command);
+  out.commands.emplace(member.key, std::move(command));
 }
 
 std::optional<std::string> Checker::schema(const Member& member) {

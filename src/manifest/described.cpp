@@ -225,7 +225,7 @@ void Merger::merge(std::string_view json) {
   }
   std::vector<std::string_view> names;
   for (const auto& [name, described] : described_) names.emplace_back(name);
-  for (const auto& [name, mine] : service_.definition.commands) {
+  for (const auto& [name, mine] : service_.commands) {
     if (auto found = described_.find(name); found != described_.end()) {
       overlay(mine, found->second);
     } else {

@@ -67,8 +67,8 @@ constexpr std::array command_keys = {
 };
 
 constexpr std::array http_keys = {
-    Key{"body-limit", ""},     Key{"connection-limit", ""}, Key{"header-limit", ""},
-    Key{"header-timeout", ""}, Key{"idle-timeout", ""},
+    Key{"body-limit", ""},     Key{"body-timeout", ""}, Key{"connection-limit", ""}, Key{"header-limit", ""},
+    Key{"header-timeout", ""}, Key{"idle-timeout", ""}, Key{"write-timeout", ""},
 };
 
 constexpr std::array<std::string_view, 2> types_ = {"c++", "python"};

@@ -55,6 +55,8 @@ struct ServiceManifest {
   std::vector<std::string> args;
   std::map<std::string, std::string> env;
   std::vector<std::string> uses;  ///< As written; definition.uses is what they come to.
+  /// What the manifest says of its commands; definition.commands is what they come to with the code's word.
+  std::map<std::string, call::CommandDefinition, std::less<>> commands;
   /// The interpreter of a python service: an absolute path, a bare name to be found in PATH, or empty: the default.
   std::string python;
   EngineOptions engine;
@@ -80,7 +82,9 @@ struct HttpLimits {
   std::optional<std::uint64_t> body_limit;        ///< Bytes of one request's body.
   std::optional<std::uint32_t> connection_limit;  ///< Open at once.
   std::optional<Duration> header_timeout;         ///< From the first byte of a request to the end of its headers.
+  std::optional<Duration> body_timeout;           ///< Without a byte of a body that is awaited.
   std::optional<Duration> idle_timeout;           ///< Between requests.
+  std::optional<Duration> write_timeout;          ///< Without the client taking a byte of its answer.
 };
 
 struct AppManifest {

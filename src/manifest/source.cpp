@@ -69,6 +69,7 @@ Place Source::place(Span span) const {
 std::size_t character_length(std::string_view text) {
   if (text.empty()) return 0;
   const auto first = static_cast<unsigned char>(text[0]);
+  if (first < 0x80) return 1;
   const std::size_t length = first < 0xC2 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : first < 0xF5 ? 4 : 1;
   return length <= text.size() && is_utf8(text.substr(0, length)) ? length : 1;
 }

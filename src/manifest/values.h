@@ -31,6 +31,8 @@ class Report {
   void error(Span at, std::string_view id, std::string message, Help help = {});
   [[nodiscard]] int line_of(Span at) const { return source_.place(at).line; }
   [[nodiscard]] bool failed() const { return errors_ > 0; }
+  /// Nothing more is shown: whoever has much to say may stop.
+  [[nodiscard]] bool full() const { return errors_ > diagnostics_max; }
 
  private:
   const Source& source_;
