@@ -106,7 +106,8 @@ class WorkerTest : public testing::Test {
   }
   Handler echo() {
     return [this](const shunt_event& event) {
-      if (event.kind == SHUNT_EVENT_CALL) answer(event.call, {event.message->data, event.message->size});
+      // A large message comes after its CALL, by itself.
+      if (event.message != nullptr) answer(event.call, {event.message->data, event.message->size});
     };
   }
   Handler keep(shunt_call*& call) {
@@ -254,11 +255,8 @@ TEST_F(WorkerTest, a_stream_that_comes_in_ends_with_half_close) {
   int sum = 0;
   int sent = 0;
   auto handler = [&](const shunt_event& event) {
-    if (event.kind == SHUNT_EVENT_CALL) {
-      EXPECT_EQ(event.flags, 0u);
-      EXPECT_EQ(event.message, nullptr);
-    }
-    if (event.kind == SHUNT_EVENT_MESSAGE) {
+    // The first may come with the call.
+    if (event.message != nullptr) {
       sum += std::atoi(std::string(event.message->data, event.message->size).c_str());
       api_->consume(event.call, event.cost);
     }
