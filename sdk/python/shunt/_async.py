@@ -28,23 +28,28 @@ class AsyncRuntime(Runtime):
         self._stepping = False
         self._timer: Any = None
         self._stopped = self.loop.create_future()
-        for hook in service._on_start:
-            await _maybe(hook())
-        fd = self.worker.fd()
-        self.loop.add_reader(fd, self._on_readable)
-        self._on_readable()
+        self._starting = True
+        # The second one wakes us when SIGTERM asks to drain.
+        fds = [fd for fd in (self.worker.fd(), self.worker.signal_fd()) if fd >= 0]
+        for fd in fds:
+            self.loop.add_reader(fd, self._on_readable)
         try:
+            for hook in service._on_start:
+                await _maybe(hook())
+            self._starting = False
+            self._on_readable()
             await self._stopped
-        finally:
-            self.loop.remove_reader(fd)
-            if self._timer is not None:
-                self._timer.cancel()
             if self.lost:
                 for task in asyncio.all_tasks():
                     if task is not asyncio.current_task():
                         task.cancel()
             for hook in service._on_stop:
                 await _maybe(hook())
+        finally:
+            for fd in fds:
+                self.loop.remove_reader(fd)
+            if self._timer is not None:
+                self._timer.cancel()
 
     def _on_readable(self) -> None:
         try:
@@ -57,8 +62,12 @@ class AsyncRuntime(Runtime):
         events = self.events
         while True:
             fresh = self.worker.poll(0)
-            events.extend(fresh)
-            self._handle_events()
+            if self._starting:
+                for event in fresh:
+                    self.route(event)  # new calls wait in `events` until the hooks have run
+            else:
+                events.extend(fresh)
+                self._handle_events()
             if len(fresh) < EVENTS_MAX:
                 break
         self._after()
@@ -78,7 +87,8 @@ class AsyncRuntime(Runtime):
         if self.runnable and not self._stepping:
             self._stepping = True
             self.loop.call_soon(self._step)
-        if (self.lost or (self.draining and worker.calls == 0)) and not self._stopped.done():
+        done = self.lost or (self.draining and worker.calls == 0)
+        if done and not self._starting and not self._stopped.done():
             self._stopped.set_result(None)
         idle = worker.idle_ns()
         if idle >= 0:

@@ -480,11 +480,13 @@ def run(service: Any) -> None:
         worker = _shunt.open_worker(f"python {__version__}", definition, 0)
     except RuntimeError as error:
         sys.exit(f"shunt: {error}")
+    for name in ("SHUNT_LINKS", "SHUNT_CONTROL", "SHUNT_SERVICE"):  # taken: no child of ours is this worker
+        os.environ.pop(name, None)
     from _signal import SIGINT, signal
 
     # Ctrl-C in a terminal reaches the whole process group; the supervisor decides what it means for a worker.
     signal(SIGINT, _ignore)
-    _shunt.catch_terminate(worker)
+    _shunt.catch_terminate()
     runtime = make(service.commands, worker, (*service._on_start, *service._on_stop))
     service._runtime = runtime
     serve(service, runtime)
@@ -505,10 +507,8 @@ def serve(service: Any, runtime: Runtime) -> None:
         return
     for hook in service._on_start:
         hook()
-    try:
-        runtime.run()
-    finally:
-        for hook in service._on_stop:
-            hook()
+    runtime.run()
+    for hook in service._on_stop:
+        hook()
 
 

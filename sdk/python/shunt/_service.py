@@ -118,10 +118,14 @@ class Service:
         text = self._description
         if text is None:
             text = clean_docstring(self._module.get("__doc__"))
+        from . import __version__ as sdk_version
+
         out: dict[str, Any] = {
-            "description": text,
+            "sdk": f"python {sdk_version}",
             "commands": {name: command.definition() for name, command in self.commands.items()},
         }
+        if text:
+            out["description"] = text
         version = self._version if self._version is not None else self._module.get("__version__")
         if isinstance(version, str) and version:
             out["version"] = version

@@ -351,7 +351,7 @@ class Compiler:
         origin = getattr(hint, "__origin__", None)
         if origin is not None:
             return self._generic(hint, origin, getattr(hint, "__args__", ()))
-        if isinstance(hint, type):
+        if isinstance(hint, type) and hint.__module__ != "typing":  # Any is a class, of all things
             return self._class(hint)
         return self._special(hint)
 

@@ -180,6 +180,9 @@ class FakeWorker:
             os.write(self._pipe[1], b"x")  # always readable: the script may go on at any time
         return self._pipe[0]
 
+    def signal_fd(self) -> int:
+        return -1
+
     def close(self) -> None:
         if self._pipe is not None:
             os.close(self._pipe[0])
