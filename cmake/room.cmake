@@ -4,11 +4,12 @@
 #   shunt_room(call USES base wire os loop [LIBRARIES fmt::fmt])
 #
 # Every .cpp below the folder belongs to the room; *_test.cpp become the test executable test_<room>, *_fuzz.cpp one fuzzer
-# each (preset fuzz only), *_bench.cpp one micro-benchmark each, and *_main.cpp is left to the folder itself.
+# each (preset fuzz only), *_bench.cpp one micro-benchmark each, and *_main.cpp and testdata/ are left to the folder itself.
 
 function(shunt_room name)
   cmake_parse_arguments(ROOM "" "" "USES;LIBRARIES;TEST_USES;TEST_LIBRARIES" ${ARGN})
   file(GLOB_RECURSE all CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+  list(FILTER all EXCLUDE REGEX "/testdata/")
   set(sources ${all})
   list(FILTER sources EXCLUDE REGEX "_(test|fuzz|bench|main)\\.cpp$")
   set(tests ${all})

@@ -43,6 +43,17 @@ class Bytes {
   /// A part that shares the block. `offset + size` must lie inside.
   [[nodiscard]] Bytes slice(std::size_t offset, std::size_t size) const;
 
+  /// For the C ABI: gives this reference away, to be dropped by drop(). The bytes live as long. Empty after it.
+  [[nodiscard]] void* give() {
+    data_ = nullptr;
+    size_ = 0;
+    return std::exchange(block_, nullptr);
+  }
+  static void drop(void* given) {
+    Bytes last;
+    last.block_ = static_cast<Block*>(given);
+  }
+
   void swap(Bytes& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);

@@ -1,0 +1,303 @@
+#include "library/module_calls.h"
+
+#include <utility>
+#include <vector>
+
+#include "base/names.h"
+#include "library/module_state.h"
+
+namespace shunt::library {
+
+namespace {
+
+shunt_slice slice(std::string_view text) { return {text.data(), text.size()}; }
+std::string_view view(shunt_slice text) {
+  return text.size == 0 ? std::string_view() : std::string_view(text.data, text.size);
+}
+
+std::vector<shunt_pair> pairs_of(const call::Metadata& metadata) {
+  std::vector<shunt_pair> pairs;
+  pairs.reserve(metadata.size());
+  for (const auto& [key, value] : metadata) pairs.push_back({slice(key), slice(value)});
+  return pairs;
+}
+
+shunt_event event_of(ModuleCall& call, std::uint32_t kind) {
+  shunt_event event{};
+  event.size = sizeof(event);
+  event.kind = kind;
+  event.call = call.handle();
+  event.user = call.user;
+  return event;
+}
+
+void drop_bytes(void* given) { Bytes::drop(given); }
+
+}  // namespace
+
+// ---- Messages ---------------------------------------------------------------------------------------------------------
+
+Lent::Lent(call::Message message) : cost(message.cost()) {
+  if (message.is_typed()) {
+    raw.type = message.type();
+    raw.value = message.take_value();
+    return;
+  }
+  Bytes bytes = message.bytes();
+  raw.data = bytes.data();
+  raw.size = bytes.size();
+  raw.owner = bytes.give();
+  raw.release = &drop_bytes;
+}
+Lent::~Lent() {
+  if (raw.type != nullptr) {
+    raw.type->destroy(raw.value);
+  } else if (raw.release != nullptr) {
+    raw.release(raw.owner);
+  }
+}
+
+call::Message take_message(shunt_message* message) {
+  if (message == nullptr) return {};
+  if (message->type != nullptr) return {std::exchange(message->type, nullptr), message->value};
+  std::string_view bytes(message->data, message->size);
+  auto* release = std::exchange(message->release, nullptr);
+  if (release == nullptr) return call::Message(Bytes::copy_of(bytes));
+  if (bytes.empty()) {
+    release(message->owner);
+    return {};
+  }
+  return call::Message(Bytes::external(bytes.data(), bytes.size(), release, message->owner));
+}
+
+Status take_status(const shunt_status* status) {
+  if (status == nullptr || status->code == 0) return {};
+  auto code = status->code < code_count ? static_cast<Code>(status->code) : Code::unknown;
+  std::string_view id = view(status->id);
+  Status made = id.empty() ? Status(code, std::string(view(status->message)))
+                           : Status(code, id, std::string(view(status->message)));
+  if (status->retry <= 3) made.with_retry(static_cast<Retry>(status->retry));
+  if (status->details.size != 0) made.with_details(std::string(view(status->details)));
+  return made;
+}
+
+// ---- Both kinds -------------------------------------------------------------------------------------------------------
+
+ModuleCall::ModuleCall(ModuleService::State& owner) : state(owner), next(owner.calls) {
+  if (next != nullptr) next->previous = this;
+  owner.calls = this;
+}
+ModuleCall::~ModuleCall() {
+  (previous != nullptr ? previous->next : state.calls) = next;
+  if (next != nullptr) next->previous = previous;
+}
+
+// ---- Calls that come in -----------------------------------------------------------------------------------------------
+
+IncomingCall::IncomingCall(ModuleService::State& owner, call::IncomingHandle call, const call::Open& open,
+                           std::string_view command)
+    : ModuleCall(owner), call_(std::move(call)), command_(command), deadline_(open.deadline), hops_(open.hops) {
+  owner.incoming++;
+  if (open.principal != nullptr && (!open.principal->user.empty() || !open.principal->token.empty())) {
+    principal_ = std::make_shared<call::Principal>(owner.options.self);
+    principal_->user = open.principal->user;
+    principal_->token = open.principal->token;
+  }
+}
+
+IncomingCall::~IncomingCall() {
+  state.incoming--;
+  if (gone_ != nullptr) *gone_ = true;
+  while (children_ != nullptr) children_->leave_parent();
+}
+
+void IncomingCall::start(const call::Open& open, call::Opening opening, std::uint32_t index) {
+  call_->listen(*this);
+  shunt_open told{};
+  told.size = sizeof(told);
+  told.command = index;
+  told.target = state.module.commands[index].name;
+  told.deadline_ns = open.deadline.is_never() ? SHUNT_NO_DEADLINE : open.deadline.at().ns;
+  std::vector<shunt_pair> pairs;
+  if (open.metadata != nullptr && !open.metadata->empty()) {
+    pairs = pairs_of(*open.metadata);
+    told.metadata = pairs.data();
+    told.metadata_count = pairs.size();
+  }
+  if (open.principal != nullptr) {
+    told.principal_kind = static_cast<std::uint32_t>(open.principal->kind);
+    told.principal_service = slice(open.principal->service);
+    told.principal_user = slice(open.principal->user);
+    told.token = slice(open.principal->token);
+  }
+  shunt_event event = event_of(*this, SHUNT_EVENT_CALL);
+  event.open = &told;
+  event.flags = (opening.has_message ? SHUNT_HAS_MESSAGE : 0U) | (opening.last == call::Last::yes ? SHUNT_LAST : 0U);
+  told.flags = event.flags;
+  if (!opening.has_message) return state.deliver(event, command_);
+  Lent lent(std::move(opening.message));
+  event.message = &lent.raw;
+  event.cost = lent.cost;
+  state.deliver(event, command_);
+}
+
+void IncomingCall::on_message(call::Message message) {
+  Lent lent(std::move(message));
+  shunt_event event = event_of(*this, SHUNT_EVENT_MESSAGE);
+  event.flags = SHUNT_HAS_MESSAGE;
+  event.message = &lent.raw;
+  event.cost = lent.cost;
+  state.deliver(event, command_);
+}
+void IncomingCall::tell(std::uint32_t kind) { state.deliver(event_of(*this, kind), command_); }
+void IncomingCall::on_half_close() { tell(SHUNT_EVENT_HALF_CLOSE); }
+void IncomingCall::on_credit() { tell(SHUNT_EVENT_CREDIT); }
+void IncomingCall::on_cancel(call::Cancel reason) {
+  cancelled_ = true;
+  bool gone = false;
+  gone_ = &gone;
+  shunt_event event = event_of(*this, SHUNT_EVENT_CANCEL);
+  event.reason = static_cast<std::uint32_t>(reason);
+  state.deliver(event, command_);
+  // What it called on behalf of the cancelled call has no use any more.
+  while (!gone && children_ != nullptr) {
+    OutgoingCall& child = *children_;
+    child.leave_parent();
+    child.cancel(reason);
+  }
+  if (!gone) gone_ = nullptr;
+}
+
+call::Sent IncomingCall::send(call::Message message, call::Last) {
+  return finished_ ? call::Sent::ended : call_->send(std::move(message));
+}
+void IncomingCall::consume(std::size_t cost) {
+  if (!finished_) call_->consumed(cost);
+}
+void IncomingCall::send_metadata(call::Metadata metadata) {
+  if (!finished_) call_->send_metadata(std::move(metadata));
+}
+void IncomingCall::finish(Status status, call::Message* last, call::Metadata trailers) {
+  if (std::exchange(finished_, true)) return;
+  if (status.is_ok() && last != nullptr) {
+    if (trailers.empty()) return call_->finish_with(std::move(*last));
+    call_->send(std::move(*last));
+  }
+  call_->finish(std::move(status), std::move(trailers));
+}
+void IncomingCall::release() { delete this; }
+void IncomingCall::abandon() {
+  finish(Status(Code::unavailable, "S1015", "the service is shutting down").with_retry(Retry::later), nullptr, {});
+  delete this;
+}
+
+// ---- Calls that go out ------------------------------------------------------------------------------------------------
+
+OutgoingCall::OutgoingCall(ModuleService::State& owner, IncomingCall* parent, void* given_user)
+    : ModuleCall(owner), parent_(parent) {
+  user = given_user;
+  if (parent_ == nullptr) return;
+  next_sibling_ = parent_->children_;
+  if (next_sibling_ != nullptr) next_sibling_->previous_sibling_ = this;
+  parent_->children_ = this;
+}
+OutgoingCall::~OutgoingCall() { leave_parent(); }
+
+void OutgoingCall::leave_parent() {
+  if (parent_ == nullptr) return;
+  (previous_sibling_ != nullptr ? previous_sibling_->next_sibling_ : parent_->children_) = next_sibling_;
+  if (next_sibling_ != nullptr) next_sibling_->previous_sibling_ = previous_sibling_;
+  next_sibling_ = previous_sibling_ = nullptr;
+  parent_ = nullptr;
+}
+
+void OutgoingCall::start(const shunt_open& open, call::Opening opening) {
+  opening_ = true;
+  begin(open, std::move(opening));
+  opening_ = false;
+  if (released_) delete this;
+}
+
+void OutgoingCall::begin(const shunt_open& open, call::Opening opening) {
+  auto target = split_target(view(open.target));
+  if (!target) {
+    return on_end({Code::invalid_argument, "S3063",
+                   "'" + std::string(view(open.target)) + "' is no target of a call: it must be SERVICE.COMMAND"},
+                  {});
+  }
+  call::Metadata metadata;
+  for (std::size_t i = 0; i < open.metadata_count; ++i) {
+    auto added = metadata.add(view(open.metadata[i].key), view(open.metadata[i].value));
+    if (!added) return on_end(std::move(added).error(), {});
+  }
+  auto deadline = open.deadline_ns == SHUNT_NO_DEADLINE ? Deadline() : Deadline(Instant{open.deadline_ns});
+  if (parent_ != nullptr) {
+    if (parent_->is_cancelled()) return on_end(call::cancel_status(call::Cancel::caller), {});
+    deadline = earlier(deadline, parent_->deadline());
+    principal_ = parent_->principal_;
+  }
+  call::CallStart start{.service = target->first,
+                        .command = target->second,
+                        .metadata = metadata.empty() ? nullptr : &metadata,
+                        .deadline = deadline,
+                        .principal = principal_ ? principal_.get() : &state.options.self,
+                        .hops = parent_ != nullptr ? parent_->hops() : std::uint8_t{0}};
+  call_ = state.caller.start(start, *this, std::move(opening));
+}
+
+void OutgoingCall::on_metadata(call::Metadata metadata) {
+  auto pairs = pairs_of(metadata);
+  shunt_event event = event_of(*this, SHUNT_EVENT_METADATA);
+  event.metadata = pairs.data();
+  event.metadata_count = pairs.size();
+  state.deliver(event, command());
+}
+void OutgoingCall::on_message(call::Message message) {
+  Lent lent(std::move(message));
+  shunt_event event = event_of(*this, SHUNT_EVENT_MESSAGE);
+  event.flags = SHUNT_HAS_MESSAGE;
+  event.message = &lent.raw;
+  event.cost = lent.cost;
+  state.deliver(event, command());
+}
+void OutgoingCall::on_credit() { state.deliver(event_of(*this, SHUNT_EVENT_CREDIT), command()); }
+void OutgoingCall::on_end(Status status, call::Metadata trailers) {
+  ended_ = true;
+  auto pairs = pairs_of(trailers);
+  shunt_status told{};
+  told.size = sizeof(told);
+  told.code = static_cast<std::uint32_t>(status.code());
+  told.retry = static_cast<std::uint32_t>(status.retry());
+  told.id = slice(status.id());
+  told.message = slice(status.message());
+  told.details = slice(status.details());
+  shunt_event event = event_of(*this, SHUNT_EVENT_END);
+  event.status = &told;
+  event.metadata = pairs.data();
+  event.metadata_count = pairs.size();
+  state.deliver(event, command());
+}
+
+call::Sent OutgoingCall::send(call::Message message, call::Last last) {
+  if (call_ == nullptr || ended_) return call::Sent::ended;
+  return call_->send(std::move(message), last);
+}
+void OutgoingCall::half_close() {
+  if (call_ != nullptr && !ended_) call_->half_close();
+}
+void OutgoingCall::consume(std::size_t cost) {
+  if (call_ != nullptr && !ended_) call_->consumed(cost);
+}
+void OutgoingCall::cancel(call::Cancel reason) {
+  if (call_ != nullptr && !ended_) call_->cancel(reason);
+}
+void OutgoingCall::release() {
+  if (opening_) {
+    released_ = true;
+  } else {
+    delete this;
+  }
+}
+void OutgoingCall::abandon() { delete this; }
+
+}  // namespace shunt::library
