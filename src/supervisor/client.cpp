@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <charconv>
@@ -53,11 +54,14 @@ Status supervisor_lost() { return Status(Code::unavailable, "the supervisor is g
 
 }  // namespace
 
-struct SupervisorClient::State final : loop::Watch {
+struct SupervisorClient::State final : loop::Watch, loop::Runnable {
   State(loop::EpollLoop& its_loop, ClientEvents& its_events, os::Fd its_socket)
       : loop(its_loop), events(its_events), socket(std::move(its_socket)) {}
 
   void on_ready(bool readable, bool writable) override;
+  /// Tells the ends that had come before anybody asked.
+  void run() override;
+  void kill(pid_t pid, int signal);
   bool receive_one();
   void take(Answer answer);
   void take_end(const os::ProcessEnd& end);
@@ -139,7 +143,12 @@ void SupervisorClient::State::take(Answer answer) {
       return;  // A newer supervisor's; nothing that we asked for.
   }
   auto found = pending.find(answer.message.number);
-  if (found == pending.end()) return;  // Whoever asked was dropped. Its descriptors end here.
+  if (found == pending.end()) {
+    // Whoever asked was dropped. Its descriptors end here; a process that was started for it must too.
+    pid_t pid = static_cast<pid_t>(answer.message.value(Key::pid));
+    if (answer.message.verb == Verb::reply && pid != 0) kill(pid, SIGKILL);
+    return;
+  }
   if (answer.message.verb == Verb::worker) {
     found->second->items.push_back(std::move(answer));
     return;
@@ -166,6 +175,18 @@ void SupervisorClient::State::take_end(const os::ProcessEnd& end) {
   }
   unclaimed.push_back(end);
   if (unclaimed.size() > unclaimed_ends_max) unclaimed.pop_front();
+}
+
+void SupervisorClient::State::run() {
+  std::deque<os::ProcessEnd> ends;
+  ends.swap(unclaimed);
+  for (const os::ProcessEnd& each : ends) take_end(each);
+}
+
+void SupervisorClient::State::kill(pid_t pid, int signal) {
+  Message request(Verb::kill);
+  request.add(Key::pid, static_cast<std::uint64_t>(pid)).add(Key::signal, static_cast<std::uint64_t>(signal));
+  [[maybe_unused]] auto ignored = send(request);
 }
 
 void SupervisorClient::State::lose() {
@@ -287,21 +308,12 @@ loop::Task<Result<std::vector<call::SpawnedWorker>>> SupervisorClient::workers()
   co_return result;
 }
 
-void SupervisorClient::kill(pid_t pid, int signal) {
-  Message request(Verb::kill);
-  request.add(Key::pid, static_cast<std::uint64_t>(pid)).add(Key::signal, static_cast<std::uint64_t>(signal));
-  [[maybe_unused]] auto ignored = state_->send(request);
-}
+void SupervisorClient::kill(pid_t pid, int signal) { state_->kill(pid, signal); }
 
 void SupervisorClient::on_exit(pid_t pid, Ended ended) {
-  for (auto each = state_->unclaimed.begin(); each != state_->unclaimed.end(); ++each) {
-    if (each->pid != pid) continue;
-    os::ProcessEnd end = *each;
-    state_->unclaimed.erase(each);
-    state_->loop.post([ended = std::move(ended), end]() mutable { ended(end); });
-    return;
-  }
   state_->listeners[pid] = std::move(ended);
+  // It may have ended already; told later, never from inside.
+  if (!state_->unclaimed.empty()) state_->loop.ready(*state_);
 }
 
 void SupervisorClient::forget_exit(pid_t pid) { state_->listeners.erase(pid); }
