@@ -1,0 +1,945 @@
+#include "gateway/exchange.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "base/names.h"
+#include "gateway/browser.h"
+#include "gateway/connection.h"
+#include "gateway/page.h"
+#include "gateway/text.h"
+
+namespace shunt::gateway {
+
+namespace {
+
+constexpr std::size_t kept_bytes_max = 64u << 10;
+
+// What a header is to us. Everything that is not listed travels with the call.
+enum class Field : std::uint8_t {
+  metadata,
+  ignored,
+  accept,
+  authorization,
+  connect_timeout,
+  connect_version,
+  content_encoding,
+  content_type,
+  fetch_dest,
+  fetch_mode,
+  fetch_site,
+  origin,
+};
+
+struct KnownField {
+  std::string_view name;
+  Field field;
+};
+
+constexpr KnownField known_fields[] = {
+    {"accept", Field::accept},
+    {"authorization", Field::authorization},
+    {"cache-control", Field::ignored},
+    {"connect-protocol-version", Field::connect_version},
+    {"connect-timeout-ms", Field::connect_timeout},
+    {"connection", Field::ignored},
+    {"content-encoding", Field::content_encoding},
+    {"content-type", Field::content_type},
+    {"cookie", Field::ignored},
+    {"date", Field::ignored},
+    {"dnt", Field::ignored},
+    {"expect", Field::ignored},
+    {"forwarded", Field::ignored},
+    {"from", Field::ignored},
+    {"host", Field::ignored},
+    {"keep-alive", Field::ignored},
+    {"last-event-id", Field::ignored},
+    {"max-forwards", Field::ignored},
+    {"origin", Field::origin},
+    {"pragma", Field::ignored},
+    {"priority", Field::ignored},
+    {"range", Field::ignored},
+    {"referer", Field::ignored},
+    {"sec-fetch-dest", Field::fetch_dest},
+    {"sec-fetch-mode", Field::fetch_mode},
+    {"sec-fetch-site", Field::fetch_site},
+    {"te", Field::ignored},
+    {"trailer", Field::ignored},
+    {"transfer-encoding", Field::ignored},
+    {"upgrade", Field::ignored},
+    {"upgrade-insecure-requests", Field::ignored},
+    {"user-agent", Field::ignored},
+    {"via", Field::ignored},
+};
+constexpr std::string_view ignored_prefixes[] = {"accept-", "connect-",     "content-", "if-",
+                                                 "proxy-",  "x-forwarded-", "sec-"};
+
+Field field_of(std::string_view name) {
+  for (const KnownField& known : known_fields) {
+    if (net::iequals(name, known.name)) return known.field;
+  }
+  for (const std::string_view prefix : ignored_prefixes) {
+    if (name.size() > prefix.size() && net::iequals(name.substr(0, prefix.size()), prefix)) return Field::ignored;
+  }
+  return Field::metadata;
+}
+
+std::string_view trim(std::string_view text) {
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\t' || text.front() == '\r')) text.remove_prefix(1);
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t' || text.back() == '\r')) text.remove_suffix(1);
+  return text;
+}
+
+std::string_view without_parameters(std::string_view type) { return trim(type.substr(0, type.find(';'))); }
+
+// Whether Accept names the type (lower case); "*/*" does not count.
+bool accepts(std::string_view accept, std::string_view type) {
+  while (!accept.empty()) {
+    const std::size_t comma = std::min(accept.find(','), accept.size());
+    if (net::iequals(without_parameters(accept.substr(0, comma)), type)) return true;
+    accept.remove_prefix(std::min(comma + 1, accept.size()));
+  }
+  return false;
+}
+
+bool is_json_type(std::string_view type) {
+  if (net::iequals(type, "application/json")) return true;
+  constexpr std::string_view start = "application/";
+  constexpr std::string_view end = "+json";
+  return type.size() > start.size() + end.size() && net::iequals(type.substr(0, start.size()), start) &&
+         net::iequals(type.substr(type.size() - end.size()), end) && !net::iequals(type, "application/connect+json");
+}
+
+bool is_lines_type(std::string_view type) {
+  return net::iequals(type, "application/x-ndjson") || net::iequals(type, "application/ndjson") ||
+         net::iequals(type, "application/jsonl");
+}
+
+bool streams_requests(call::StreamShape shape) {
+  return shape == call::StreamShape::client || shape == call::StreamShape::both;
+}
+bool streams_answers(call::StreamShape shape) {
+  return shape == call::StreamShape::server || shape == call::StreamShape::both;
+}
+
+// Metadata of an answer that would break its framing, or that is written by us.
+bool is_own_header(std::string_view name) {
+  return name == "content-type" || name == "content-length" || name == "transfer-encoding" || name == "connection" ||
+         name == "date" || name == "keep-alive" || name == "trailer" || name == "upgrade" || name == "te";
+}
+
+// A line of JSON as one line: line ends stand only between its tokens, where a space means the same.
+std::string one_line(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) {
+    if (c == '\n' || c == '\r') c = ' ';
+  }
+  return out;
+}
+
+}  // namespace
+
+bool Exchange::keeps_connection() const { return keep_alive_ && !is_shutting_down_ && !connection_.shared().draining; }
+
+// --- The request ---
+
+void Exchange::begin(const net::RequestHead& head, bool whole) {
+  Shared& shared = connection_.shared();
+  phase_ = Phase::collecting;
+  form_ = Form::unary;
+  head_only_ = head.method == "HEAD";
+  http10_ = head.minor_version == 0;
+  keep_alive_ = head.keep_alive;
+  wants_events_ = streams_answer_ = takes_lines_ = held_ = body_ended_ = head_written_ = false;
+  has_message_ = has_too_many_ = false;
+  owed_ = 0;
+  answer_bytes_ = 0;
+  lines_scanned_ = 0;
+  began_ = shared.loop.now();
+  if (shared.hooks.access_log) {
+    log_method_ = head.method;
+    log_target_ = head.target;
+  }
+
+  Check refusal = check(head);
+  if (!whole && (refusal || facts_.page != Page::none || facts_.is_options)) keep_alive_ = false;
+  if (refusal) {
+    refuse(*refusal);
+  } else if (facts_.is_options) {
+    answer_options();
+  } else if (facts_.page != Page::none) {
+    answer_page();
+  } else if (facts_.content == Content::ndjson) {
+    takes_lines_ = true;
+    start_call(head);
+  }
+}
+
+void Exchange::body(std::string_view piece, bool last) {
+  if (phase_ == Phase::over) return;
+  if (takes_lines_) {
+    body_.append(piece);
+    pump_lines();
+  } else if (last && body_.empty()) {
+    whole_body_ = Bytes::copy_of(piece);
+  } else {
+    body_.append(piece);
+  }
+}
+
+void Exchange::complete(const net::RequestHead& head) {
+  if (phase_ == Phase::over) return;
+  if (takes_lines_) {
+    body_ended_ = true;
+    pump_lines();
+    return;
+  }
+  if (facts_are_stale_) {
+    // The body took its time: the head has moved, and so may the routing have.
+    if (Check refusal = check(head)) {
+      refuse(*refusal);
+      return;
+    }
+  }
+  start_call(head);
+}
+
+Exchange::Check Exchange::check(const net::RequestHead& head) {
+  read_head(head);
+  if (Check refusal = check_web(head)) return refusal;
+  if (facts_.page != Page::none) return check_page_method();
+  if (Check refusal = find_target()) return refusal;
+  if (facts_.is_options) return std::nullopt;
+  if (Check refusal = check_method()) return refusal;
+  if (Check refusal = check_token()) return refusal;
+  if (Check refusal = check_content()) return refusal;
+  return check_connect();
+}
+
+void Exchange::read_head(const net::RequestHead& head) {
+  facts_ = {};
+  facts_are_stale_ = false;
+  facts_.method = head.method;
+  facts_.host = head.host;
+  facts_.is_post = head.method == "POST";
+  facts_.is_get = head.method == "GET" || head.method == "HEAD";
+  facts_.is_options = head.method == "OPTIONS";
+
+  std::string_view target = head.target;
+  if (!target.starts_with('/')) {
+    // The absolute form, which a server must accept: its authority counts, not Host.
+    for (const std::string_view scheme : {"http://", "https://"}) {
+      if (!target.starts_with(scheme)) continue;
+      target.remove_prefix(scheme.size());
+      facts_.host = target.substr(0, target.find_first_of("/?"));
+      target.remove_prefix(facts_.host.size());
+    }
+    if (target.empty()) target = "/";
+  }
+  const std::size_t question = std::min(target.find('?'), target.size());
+  facts_.path = target.substr(0, question);
+  facts_.query = target.substr(std::min(question + 1, target.size()));
+  if (facts_.path == "/") facts_.page = Page::root;
+  if (facts_.path == "/livez") facts_.page = Page::livez;
+  if (facts_.path == "/readyz" || facts_.path == "/healthz") facts_.page = Page::readyz;
+  if (facts_.path == "/metrics") facts_.page = Page::metrics;
+
+  for (const net::Header& header : head.headers) {
+    switch (field_of(header.name)) {
+      case Field::metadata:
+        facts_.has_metadata = true;
+        break;
+      case Field::ignored:
+        break;
+      case Field::accept:
+        facts_.accept = header.value;
+        break;
+      case Field::authorization:
+        facts_.authorization = header.value;
+        break;
+      case Field::connect_timeout:
+        facts_.connect_timeout = header.value;
+        break;
+      case Field::connect_version:
+        facts_.connect_version = header.value;
+        break;
+      case Field::content_encoding:
+        facts_.content_encoding = header.value;
+        break;
+      case Field::content_type:
+        facts_.content_type = header.value;
+        break;
+      case Field::fetch_dest:
+        facts_.fetch_dest = header.value;
+        break;
+      case Field::fetch_mode:
+        facts_.fetch_mode = header.value;
+        break;
+      case Field::fetch_site:
+        facts_.fetch_site = header.value;
+        break;
+      case Field::origin:
+        facts_.origin = header.value;
+        break;
+    }
+  }
+  if (head.body == net::BodyKind::none || !facts_.is_post) return;
+  const std::string_view type = without_parameters(facts_.content_type);
+  if (is_json_type(type)) {
+    facts_.content = Content::json;
+  } else if (net::iequals(type, "application/octet-stream")) {
+    facts_.content = Content::bytes;
+  } else {
+    facts_.content = is_lines_type(type) ? Content::ndjson : Content::other;
+  }
+}
+
+Exchange::Check Exchange::check_web(const net::RequestHead& head) const {
+  const ListenerPolicy& policy = connection_.policy();
+  if (policy.operator_socket || (!policy.dev && !policy.loopback)) return std::nullopt;
+  BrowserFacts facts;
+  facts.host = facts_.host;
+  facts.origin = facts_.origin;
+  facts.fetch_site = facts_.fetch_site;
+  facts.fetch_mode = facts_.fetch_mode;
+  facts.fetch_dest = facts_.fetch_dest;
+  facts.is_loopback = policy.loopback;
+  facts.is_page_get = facts_.is_get && facts_.page == Page::root;
+  // A header that comes twice must pass each time; browsers send each of them once.
+  std::size_t origins = 0;
+  std::size_t sites = 0;
+  for (const net::Header& header : head.headers) {
+    origins += net::iequals(header.name, "origin") ? 1 : 0;
+    sites += net::iequals(header.name, "sec-fetch-site") ? 1 : 0;
+  }
+  if (origins > 1 || sites > 1) {
+    return Refusal{403, Status(Code::permission_denied, "S4007", "Origin or Sec-Fetch-Site comes more than once")};
+  }
+  auto refusal = check_browser(facts, policy.hosts);
+  if (!refusal) return std::nullopt;
+  return Refusal{refusal->status, Status(Code::permission_denied, refusal->id, std::move(refusal->message))};
+}
+
+Exchange::Check Exchange::check_page_method() const {
+  if (facts_.is_get || facts_.is_options) return std::nullopt;
+  return Refusal{405,
+                 Status(Code::unimplemented, "S4009",
+                        fmt::format("{} {}: this page can be read with GET", facts_.method, facts_.path)),
+                 "GET, HEAD, OPTIONS"};
+}
+
+std::string Exchange::reachable_services() const {
+  const ListenerPolicy& policy = connection_.policy();
+  std::vector<std::string_view> names;
+  for (const auto& [name, route] : connection_.shared().router.routing()->routes) {
+    if (policy.dev || policy.operator_socket || route->definition->exposed) names.push_back(name);
+  }
+  std::ranges::sort(names);
+  constexpr std::size_t shown_max = 12;
+  const std::size_t more = names.size() > shown_max ? names.size() - shown_max : 0;
+  names.resize(names.size() - more);
+  if (names.empty()) return "no service is exposed here (\"expose\": true in its manifest)";
+  return fmt::format("there {}: {}{}", names.size() == 1 ? "is" : "are", fmt::join(names, ", "),
+                     more > 0 ? fmt::format(" and {} more", more) : "");
+}
+
+Exchange::Check Exchange::find_target() {
+  Shared& shared = connection_.shared();
+  const ListenerPolicy& policy = connection_.policy();
+  const std::string_view path = facts_.path.starts_with('/') ? facts_.path.substr(1) : std::string_view();
+  const std::size_t slash = path.find('/');
+  const std::string_view service = path.substr(0, slash);
+  const std::string_view command = slash == std::string_view::npos ? std::string_view() : path.substr(slash + 1);
+  if (facts_.is_options && facts_.path == "*") return std::nullopt;
+  if (service.empty() || !is_command_name(command)) {
+    return Refusal{404, Status(Code::not_found, "S4011",
+                               fmt::format("there is nothing at '{}'; a command is at /SERVICE/COMMAND, and {}; the "
+                                           "page at / lists their commands",
+                                           facts_.path, reachable_services()))};
+  }
+  auto target = shared.find_target(service, command, path);
+  const bool is_hidden = target && !policy.dev && !policy.operator_socket && !(*target)->route->definition->exposed;
+  if (is_hidden || (!target && !policy.dev && !policy.operator_socket)) {
+    // The same for one that does not exist: what is not exposed is not told of.
+    return Refusal{404, Status(Code::not_found, "S4011",
+                               fmt::format("no service '{}' is exposed here; {}", service, reachable_services()))};
+  }
+  if (!target) return Refusal{http_status(target.error().code()), std::move(target).error()};
+  facts_.target = *target;
+  return std::nullopt;
+}
+
+std::string Exchange::allowed_methods() const {
+  const call::CommandDefinition* command = facts_.target == nullptr ? nullptr : facts_.target->command;
+  const bool readable =
+      command == nullptr || (command->effect == call::Effect::none && !streams_requests(command->stream));
+  return readable ? "GET, HEAD, POST, OPTIONS" : "POST, OPTIONS";
+}
+
+Exchange::Check Exchange::check_method() const {
+  if (facts_.is_post) return std::nullopt;
+  const call::CommandDefinition* command = facts_.target->command;
+  // Of a command that does not exist the router tells that, whatever the method.
+  if (facts_.is_get && command == nullptr) return std::nullopt;
+  if (facts_.is_get && command->effect == call::Effect::none && !streams_requests(command->stream)) return std::nullopt;
+  std::string text;
+  if (facts_.is_get && command->effect != call::Effect::none) {
+    text = fmt::format(
+        "{} may change something when it is called, so it needs POST; GET is for commands whose effect "
+        "is \"none\"",
+        facts_.path);
+  } else {
+    text = fmt::format("{} is not a method of {}", facts_.method, facts_.path);
+  }
+  return Refusal{405, Status(Code::unimplemented, "S4009", std::move(text)), allowed_methods()};
+}
+
+Exchange::Check Exchange::check_token() {
+  const ListenerPolicy& policy = connection_.policy();
+  const call::ServiceDefinition& service = *facts_.target->route->definition;
+  principal_.kind = policy.operator_socket ? call::PrincipalKind::operator_ : call::PrincipalKind::gateway;
+  principal_.user.clear();
+  if (policy.operator_socket || service.auth != call::Auth::token) return std::nullopt;
+
+  constexpr std::string_view scheme = "bearer ";
+  std::string_view given = facts_.authorization;
+  const bool is_bearer = given.size() > scheme.size() && net::iequals(given.substr(0, scheme.size()), scheme);
+  given = is_bearer ? trim(given.substr(scheme.size())) : std::string_view();
+  const TokenTable& table = *connection_.shared().tokens;
+  bool found = false;
+  const auto try_all = [&](const std::vector<TokenTable::Token>& tokens) {
+    for (const TokenTable::Token& token : tokens) {
+      if (equal_in_constant_time(token.secret, given) && !given.empty()) {
+        found = true;
+        principal_.user = token.user;
+      }
+    }
+  };
+  if (const auto own = table.by_service.find(service.full_name); own != table.by_service.end()) try_all(own->second);
+  try_all(table.everywhere);
+  if (found) return std::nullopt;
+  Refusal refusal{401, Status(Code::unauthenticated, "S4010",
+                              is_bearer ? fmt::format("the token is not one of those that open {}", service.full_name)
+                                        : fmt::format("{} needs a token: send \"Authorization: Bearer TOKEN\"",
+                                                      service.full_name))};
+  refusal.challenge = true;
+  return refusal;
+}
+
+Exchange::Check Exchange::check_content() const {
+  if (facts_.content == Content::none) return std::nullopt;
+  const auto unsupported = [](std::string text) {
+    return Refusal{415, Status(Code::invalid_argument, "S4008", std::move(text))};
+  };
+  if (!facts_.content_encoding.empty() && !net::iequals(facts_.content_encoding, "identity")) {
+    return unsupported(
+        fmt::format("Content-Encoding '{}' is not understood; send the body as it is", facts_.content_encoding));
+  }
+  if (facts_.content == Content::other) {
+    return unsupported(fmt::format(
+        "Content-Type {} is not understood; send application/json, application/x-ndjson (a "
+        "stream of messages) or application/octet-stream",
+        facts_.content_type.empty() ? "is missing, and a body without one" : fmt::format("'{}'", facts_.content_type)));
+  }
+  const call::CommandDefinition* command = facts_.target->command;
+  if (facts_.content == Content::ndjson && command != nullptr && !streams_requests(command->stream)) {
+    return unsupported(fmt::format("{} takes one message, not a stream: send it as application/json", facts_.path));
+  }
+  return std::nullopt;
+}
+
+Exchange::Check Exchange::check_connect() const {
+  if (!facts_.connect_version.empty() && facts_.connect_version != "1") {
+    return Refusal{
+        400, Status(Code::invalid_argument, "S4012",
+                    fmt::format("Connect-Protocol-Version '{}' is not spoken here; 1 is", facts_.connect_version))};
+  }
+  if (facts_.connect_timeout.empty()) return std::nullopt;
+  const bool is_number = facts_.connect_timeout.size() <= 10 &&
+                         std::ranges::all_of(facts_.connect_timeout, [](char c) { return c >= '0' && c <= '9'; });
+  if (is_number) return std::nullopt;
+  return Refusal{400, Status(Code::invalid_argument, "S4012",
+                             fmt::format("Connect-Timeout-Ms '{}' must be a whole number of milliseconds with at most "
+                                         "10 digits",
+                                         facts_.connect_timeout))};
+}
+
+// --- Our own pages ---
+
+void Exchange::answer_options() {
+  std::string& out = connection_.out();
+  net::ResponseWriter writer(out);
+  writer.begin(204, connection_.shared().date());
+  writer.header("Allow", facts_.page != Page::none ? "GET, HEAD, OPTIONS" : allowed_methods());
+  write_connection(writer);
+  writer.until_close();
+  finish(204);
+}
+
+void Exchange::answer_page() {
+  Shared& shared = connection_.shared();
+  const ListenerPolicy& policy = connection_.policy();
+  constexpr std::string_view text = "text/plain; charset=utf-8";
+  constexpr std::string_view fresh = "Cache-Control: no-store\r\n";
+  switch (facts_.page) {
+    case Page::livez:
+      answer(200, text, "ok\n", nullptr, nullptr, {}, fresh);
+      return;
+    case Page::readyz: {
+      std::optional<std::string> unready;
+      if (shared.draining) {
+        unready = "draining";
+      } else if (shared.hooks.unready) {
+        unready = shared.hooks.unready();
+      }
+      answer(unready ? 503 : 200, text, unready ? *unready + "\n" : "ok\n", nullptr, nullptr, {}, fresh);
+      return;
+    }
+    case Page::metrics: {
+      if (!policy.metrics && !policy.dev && !policy.loopback && !policy.operator_socket) {
+        answer_status(404, Status(Code::not_found, "S4011", "metrics are not shown on this address"), nullptr, nullptr);
+        return;
+      }
+      std::string body;
+      if (shared.hooks.metrics) body = shared.hooks.metrics();
+      shared.stats.write_prometheus(body);
+      answer(200, "text/plain; version=0.0.4; charset=utf-8", body, nullptr, nullptr, {}, fresh);
+      return;
+    }
+    default:
+      break;
+  }
+  const Shows shows = policy.dev || policy.operator_socket ? Shows::everything : Shows::exposed_only;
+  const call::Routing& routing = *shared.router.routing();
+  if (accepts(facts_.accept, "application/json")) {
+    answer(200, "application/json", services_json(routing, shows), nullptr, nullptr, {}, fresh);
+    return;
+  }
+  answer(200, "text/html; charset=utf-8", services_page(routing, shows), nullptr, nullptr, {},
+         "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
+         "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'\r\n");
+}
+
+// --- The call ---
+
+void Exchange::start_call(const net::RequestHead& head) {
+  Shared& shared = connection_.shared();
+  const Target& target = *facts_.target;
+  const call::StreamShape shape = target.command == nullptr ? call::StreamShape::unary : target.command->stream;
+  streams_answer_ = streams_answers(shape);
+  wants_events_ = streams_answer_ && accepts(facts_.accept, "text/event-stream");
+
+  call::Opening opening;
+  if (!takes_lines_) {
+    if (!body_.empty()) whole_body_ = Bytes::adopt(std::move(body_));
+    body_.clear();
+    if (facts_.is_get) {
+      std::string text;
+      if (Check refusal = make_message(text)) {
+        refuse(*refusal);
+        return;
+      }
+      whole_body_ = text == "{}" ? Bytes::forever("{}") : Bytes::adopt(std::move(text));
+    } else if (whole_body_.empty() && facts_.content != Content::bytes) {
+      whole_body_ = Bytes::forever("{}");
+    }
+    opening = call::Opening::unary(call::Message(std::move(whole_body_)));
+    whole_body_ = {};
+  }
+  call::Metadata metadata;
+  if (facts_.has_metadata) {
+    if (Check refusal = make_metadata(head, metadata)) {
+      refuse(*refusal);
+      return;
+    }
+  }
+
+  call::CallStart start;
+  start.service = target.route->definition->full_name;
+  start.command = target.command_name;
+  start.metadata = metadata.empty() ? nullptr : &metadata;
+  start.deadline = deadline();
+  start.principal = &principal_;
+  phase_ = Phase::calling;
+  starting_ = true;
+  call::OutgoingHandle handle = shared.router.start(start, *this, std::move(opening));
+  starting_ = false;
+  if (phase_ != Phase::calling) return;
+  call_ = std::move(handle);
+  if (has_too_many_) {
+    call_->cancel(call::Cancel::protocol);
+    return;
+  }
+  give_credit();
+}
+
+Exchange::Check Exchange::make_message(std::string& text) const {
+  Target& target = *facts_.target;
+  Result<std::string> message = std::string("{}");
+  if (query_value(facts_.query, "connect") == "v1") {
+    message = connect_message(facts_.query);
+  } else if (!facts_.query.empty() && target.command != nullptr) {
+    if (!target.parameters) target.parameters = ParameterTypes::from_schema(target.command->request_schema);
+    message = target.parameters->to_json(facts_.query);
+  }
+  if (!message) {
+    const int status = message.error().id() == "S4008" ? 415 : http_status(message.error().code());
+    return Refusal{status, std::move(message).error()};
+  }
+  text = std::move(*message);
+  return std::nullopt;
+}
+
+Exchange::Check Exchange::make_metadata(const net::RequestHead& head, call::Metadata& metadata) const {
+  const auto wrong = [](std::string_view name, std::string_view why) {
+    return Refusal{400, Status(Code::invalid_argument, "S4012", fmt::format("header '{}': {}", name, why))};
+  };
+  for (const net::Header& header : head.headers) {
+    if (field_of(header.name) != Field::metadata) continue;
+    std::string key(header.name);
+    for (char& c : key) {
+      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + ('a' - 'A'));
+    }
+    Result<void> added;
+    if (key.ends_with("-bin")) {
+      const std::optional<std::string> value = decode_base64(header.value);
+      if (!value) return wrong(header.name, "the value of a header that ends in -bin must be base64");
+      added = metadata.add(key, *value);
+    } else {
+      added = metadata.add(key, header.value);
+    }
+    if (!added) return wrong(header.name, added.error().message());
+  }
+  const std::size_t bytes_max = connection_.shared().limits.metadata_bytes_max;
+  if (metadata.cost() <= bytes_max) return std::nullopt;
+  return Refusal{431, Status(Code::resource_exhausted, "S4002",
+                             fmt::format("the headers that travel with the call are larger than {} bytes", bytes_max))};
+}
+
+Deadline Exchange::deadline() const {
+  if (facts_.connect_timeout.empty()) return Deadline::never();
+  std::int64_t milliseconds = 0;
+  for (const char c : facts_.connect_timeout) milliseconds = milliseconds * 10 + (c - '0');
+  return Deadline::after(began_, std::chrono::milliseconds(milliseconds));
+}
+
+void Exchange::pump_lines() {
+  if (pumping_) return;
+  pumping_ = true;
+  std::size_t used = 0;
+  while (phase_ == Phase::calling && !held_) {
+    const std::size_t end = body_.find('\n', lines_scanned_);
+    if (end == std::string::npos) break;
+    lines_scanned_ = end + 1;
+    const std::size_t from = std::exchange(used, end + 1);
+    send_line(std::string_view(body_).substr(from, end - from), call::Last::no);
+  }
+  body_.erase(0, used);
+  lines_scanned_ = phase_ == Phase::calling && !held_ ? body_.size() : 0;
+  pumping_ = false;
+  if (phase_ != Phase::calling || held_) return;
+
+  const std::uint64_t line_bytes_max = connection_.shared().limits.body_bytes_max;
+  if (body_.size() > line_bytes_max) {
+    answer_error(413, Status(Code::resource_exhausted, "S4003",
+                             fmt::format("a line of the body is longer than {} bytes", line_bytes_max)));
+    connection_.go_on();
+    return;
+  }
+  if (!body_ended_ || !call_) return;
+  const std::string rest = std::exchange(body_, {});
+  lines_scanned_ = 0;
+  if (trim(rest).empty()) {
+    call_->half_close();
+  } else {
+    send_line(rest, call::Last::yes);
+  }
+}
+
+void Exchange::send_line(std::string_view line, call::Last last) {
+  line = trim(line);
+  if (line.empty()) return;
+  const call::Sent sent = call_->send(call::Message(Bytes::copy_of(line)), last);
+  if (phase_ == Phase::calling && last == call::Last::no) held_ = sent == call::Sent::held;
+}
+
+void Exchange::on_credit() {
+  held_ = false;
+  if (starting_ || pumping_ || phase_ != Phase::calling) return;
+  pump_lines();
+  connection_.go_on();
+}
+
+// --- The answer ---
+
+void Exchange::on_metadata(call::Metadata metadata) { metadata_ = std::move(metadata); }
+
+void Exchange::on_message(call::Message message) {
+  if (phase_ != Phase::calling) return;
+  if (streams_answer_) {
+    stream_message(message);
+  } else if (!has_message_) {
+    has_message_ = true;
+    message_ = std::move(message);
+  } else if (!has_too_many_) {
+    has_too_many_ = true;
+    if (!starting_) call_->cancel(call::Cancel::protocol);
+  }
+}
+
+void Exchange::on_end(Status status, call::Metadata trailers) {
+  if (phase_ != Phase::calling) return;
+  if (has_too_many_) {
+    status = Status(Code::internal, "S1014",
+                    fmt::format("{} answered a unary call with more than one message",
+                                facts_are_stale_ ? "the command" : facts_.path));
+  } else if (status.is_ok() && !streams_answer_ && !has_message_) {
+    status = Status(Code::internal, "S1014", "the command ended a unary call without a message");
+  } else if (is_shutting_down_ && !status.is_ok()) {
+    status =
+        Status(Code::unavailable, "S1015", "the node shut down before the call had ended").with_retry(Retry::later);
+  }
+  if (!starting_) call_.reset();
+
+  if (streams_answer_ && (head_written_ || status.is_ok())) {
+    if (!head_written_) begin_stream();
+    end_stream(status);
+  } else if (!status.is_ok()) {
+    answer_status(http_status(status.code()), status, &trailers, nullptr);
+  } else {
+    const auto type = metadata_.find("content-type");
+    answer(200, type && net::is_header_value(*type) ? *type : std::string_view("application/json"),
+           message_.bytes().view(), &trailers);
+  }
+}
+
+void Exchange::stream_message(call::Message& message) {
+  if (!head_written_) begin_stream();
+  owed_ += message.cost();
+  if (!head_only_) {
+    std::string_view text = message.bytes().view();
+    switch (form_) {
+      case Form::events: {
+        std::string event;
+        while (true) {
+          const std::size_t end = std::min(text.find('\n'), text.size());
+          std::string_view line = text.substr(0, end);
+          if (line.ends_with('\r')) line.remove_suffix(1);
+          event += "data: ";
+          event += line.find('\r') == std::string_view::npos ? std::string(line) : one_line(line);
+          event += '\n';
+          if (end == text.size()) break;
+          text.remove_prefix(end + 1);
+        }
+        append_stream(event, "\n");
+        break;
+      }
+      case Form::raw:
+        append_stream(text);
+        break;
+      default:
+        if (text.find_first_of("\r\n") == std::string_view::npos) {
+          append_stream(text, "\n");
+        } else {
+          append_stream(one_line(text), "\n");
+        }
+    }
+  }
+  give_credit();
+}
+
+void Exchange::begin_stream() {
+  head_written_ = true;
+  const auto type = metadata_.find("content-type");
+  const bool is_raw = type && net::is_header_value(*type) && !is_json_type(without_parameters(*type)) &&
+                      !is_lines_type(without_parameters(*type));
+  form_ = is_raw ? Form::raw : wants_events_ ? Form::events : Form::ndjson;
+  if (http10_) keep_alive_ = false;  // Its body ends with the connection.
+
+  std::string& out = connection_.out();
+  const std::size_t before = out.size();
+  net::ResponseWriter writer(out);
+  writer.begin(200, connection_.shared().date());
+  writer.header("Content-Type", is_raw                  ? *type
+                                : form_ == Form::events ? std::string_view("text/event-stream")
+                                                        : std::string_view("application/x-ndjson"));
+  // Proxies that collect an answer before they pass it on would hold a stream back.
+  writer.header("Cache-Control", "no-store");
+  writer.header("X-Accel-Buffering", "no");
+  write_metadata(writer, metadata_, "");
+  write_connection(writer);
+  if (http10_) {
+    writer.until_close();
+  } else {
+    writer.chunked();
+  }
+  answer_bytes_ += out.size() - before;
+}
+
+void Exchange::append_stream(std::string_view first, std::string_view second, std::string_view third) {
+  std::string& out = connection_.out();
+  const std::size_t before = out.size();
+  if (http10_) {
+    out.append(first).append(second).append(third);
+  } else {
+    net::append_chunk(out, first, second, third);
+  }
+  answer_bytes_ += out.size() - before;
+}
+
+void Exchange::end_stream(const Status& status) {
+  bool is_whole = true;
+  if (head_only_) {
+    is_whole = true;
+  } else if (!status.is_ok()) {
+    const std::string error = error_json(status);
+    if (form_ == Form::events) {
+      append_stream("event: error\ndata: ", error, "\n\n");
+    } else if (form_ == Form::ndjson) {
+      append_stream("{\"$error\":", error, "}\n");
+    } else {
+      is_whole = false;  // Bytes have no place for an error: the client sees that the end is missing.
+    }
+  } else if (form_ == Form::events) {
+    append_stream("event: end\ndata: {}\n\n");
+  }
+  if (!is_whole) {
+    keep_alive_ = false;
+  } else if (!http10_ && !head_only_) {
+    net::append_last_chunk(connection_.out());
+  }
+  finish(200);
+}
+
+void Exchange::refuse(const Refusal& refusal) { answer_status(refusal.http_status, refusal.status, nullptr, &refusal); }
+
+void Exchange::answer_error(int http_status, Status status) {
+  const bool is_begun = phase_ != Phase::over;
+  if (!is_begun) {
+    head_only_ = http10_ = head_written_ = false;
+    answer_bytes_ = 0;
+    began_ = connection_.shared().loop.now();
+    metadata_ = {};
+    log_method_.clear();
+    log_target_.clear();
+  }
+  call_.reset();
+  keep_alive_ = false;
+  if (head_written_) {
+    end_stream(status);
+  } else {
+    answer_status(http_status, status, nullptr, nullptr);
+  }
+}
+
+void Exchange::answer_status(int http_status, const Status& status, const call::Metadata* trailers,
+                             const Refusal* refusal) {
+  const std::string_view retry =
+      status.retry() == Retry::later && (http_status == 503 || http_status == 429) ? "Retry-After: 1\r\n" : "";
+  answer(http_status, "application/json", error_json(status), trailers, refusal, status.id(), retry);
+}
+
+void Exchange::answer(int http_status, std::string_view content_type, std::string_view body,
+                      const call::Metadata* trailers, const Refusal* refusal, std::string_view error_id,
+                      std::string_view extra) {
+  std::string& out = connection_.out();
+  const std::size_t before = out.size();
+  net::ResponseWriter writer(out);
+  writer.begin(http_status, connection_.shared().date());
+  writer.header("Content-Type", content_type);
+  if (!error_id.empty()) writer.header("Shunt-Error", error_id);
+  if (refusal != nullptr && !refusal->allow.empty()) writer.header("Allow", refusal->allow);
+  if (refusal != nullptr && refusal->challenge) writer.header("WWW-Authenticate", "Bearer realm=\"shunt\"");
+  out.append(extra);
+  if (!metadata_.empty()) write_metadata(writer, metadata_, "");
+  if (trailers != nullptr && !trailers->empty()) write_metadata(writer, *trailers, "trailer-");
+  write_connection(writer);
+  writer.length(body.size());
+  if (!head_only_) out.append(body);
+  answer_bytes_ += out.size() - before;
+  finish(http_status);
+}
+
+void Exchange::write_metadata(net::ResponseWriter& writer, const call::Metadata& metadata,
+                              std::string_view prefix) const {
+  for (const auto& [key, value] : metadata) {
+    if ((prefix.empty() && is_own_header(key)) || !net::is_header_name(key)) continue;
+    std::string name(prefix);
+    name += key;
+    if (key.ends_with("-bin")) {
+      writer.header(name, encode_base64(value));
+    } else if (net::is_header_value(value)) {
+      writer.header(name, value);
+    }
+  }
+}
+
+void Exchange::write_connection(net::ResponseWriter& writer) const {
+  if (!keeps_connection()) {
+    writer.close();
+  } else if (http10_) {
+    writer.keep_alive();
+  }
+}
+
+void Exchange::finish(int http_status) {
+  Shared& shared = connection_.shared();
+  phase_ = Phase::over;
+  held_ = false;
+  GatewayStats::add(shared.shard.answers[static_cast<std::size_t>(std::clamp(http_status, 0, 599))]);
+  if (shared.hooks.access_log) {
+    AccessRecord record;
+    record.method = log_method_;
+    record.target = log_target_;
+    record.status = http_status;
+    record.bytes = answer_bytes_;
+    record.took = shared.loop.now() - began_;
+    record.user = principal_.user;
+    shared.hooks.access_log(record);
+  }
+  message_ = call::Message();
+  if (!metadata_.empty()) metadata_ = {};
+  whole_body_ = {};
+  body_.clear();
+  if (body_.capacity() > kept_bytes_max) body_.shrink_to_fit();
+  connection_.go_on();
+}
+
+// --- Credit, and endings from outside ---
+
+// A callee that answers at once would otherwise call us, and we it, ever deeper.
+void Exchange::give_credit() {
+  if (starting_ || giving_credit_) return;
+  giving_credit_ = true;
+  while (call_ && owed_ > 0 && connection_.unsent() <= connection_.shared().limits.unsent_bytes_max) {
+    call_->consumed(std::exchange(owed_, 0));
+  }
+  giving_credit_ = false;
+}
+
+void Exchange::drained() {
+  if (!call_ || owed_ == 0) return;
+  if (connection_.unsent() > connection_.shared().limits.unsent_bytes_max / 2) return;
+  // In a turn of its own: an endless stream must not keep the loop from everybody else.
+  Shared& shared = connection_.shared();
+  shared.loop.arm(*this, shared.loop.now());
+}
+
+void Exchange::fire() { give_credit(); }
+
+void Exchange::abandon() {
+  if (phase_ == Phase::over && !call_) return;
+  phase_ = Phase::over;
+  Timer::disarm();
+  call_.reset();
+}
+
+void Exchange::shut_down() {
+  is_shutting_down_ = true;
+  if (call_) call_->cancel(call::Cancel::shutdown);
+}
+
+}  // namespace shunt::gateway
