@@ -19,7 +19,7 @@ Result<Own<Worker>> Worker::create(Options options) {
   SHUNT_TRY(auto loop, loop::EpollLoop::create({.name = "worker", .slow_turn = Duration(0)}));
   Own<Worker> worker(new Worker(std::move(loop)));
   worker->service_ = environment.service;
-  worker->maker_ = make_own<MuxNodeLinkMaker>(*worker->loop_);
+  worker->maker_ = make_own<worker_links::MuxNodeLinkMaker>(*worker->loop_);
   worker::HostOptions host;
   host.concurrency = options.concurrency;
   host.software = std::move(options.software);

@@ -3,7 +3,7 @@
 #include "link/mux_link.h"
 #include "link/unix/socket_carrier.h"
 
-namespace shunt::sdk {
+namespace shunt::worker_links {
 
 namespace {
 
@@ -43,4 +43,4 @@ Result<Own<worker::NodeLink>> MuxNodeLinkMaker::make(os::Fd socket, call::Servic
   return Own<worker::NodeLink>(make_own<MuxNodeLink>(loop_, std::move(carrier), service, events, hello));
 }
 
-}  // namespace shunt::sdk
+}  // namespace shunt::worker_links

@@ -1,11 +1,11 @@
 #pragma once
 // MuxNodeLink: a worker's link to its node as it is in life: a MuxLink over a unix socket. Wiring, shared by libshunt and by
-// the process that hosts a C++ module outside of the node; it stands here because neither link/ nor worker/ knows the other.
+// the process that hosts a C++ module outside of the node: neither link/ nor worker/ knows the other.
 
 #include "loop/epoll_loop.h"
 #include "worker/node_link.h"
 
-namespace shunt::sdk {
+namespace shunt::worker_links {
 
 class MuxNodeLinkMaker final : public worker::NodeLinkMaker {
  public:
@@ -17,4 +17,4 @@ class MuxNodeLinkMaker final : public worker::NodeLinkMaker {
   loop::EpollLoop& loop_;
 };
 
-}  // namespace shunt::sdk
+}  // namespace shunt::worker_links
