@@ -348,6 +348,11 @@ TEST(Logs, a_line_cannot_steer_the_terminal) {
           R"({"time": "10:00:00", "service": "cart", "instance": "cart-1", "level": "error", "text": "a\u001b[2Jb\nTrace"})",
           Style::plain()),
       "10:00:00 cart-1 error a?[2Jb\n    Trace\n");
+  ::setenv("TZ", "UTC", 1);
+  ::tzset();
+  EXPECT_EQ(render_log_line(R"({"time_ms": 1795219200123, "service": "cart", "level": "info", "text": "hello\n"})",
+                            Style::plain()),
+            "2026-11-21 00:00:00.123 cart info hello\n");
   EXPECT_EQ(render_log_line("not json\x1b", Style::plain()), "not json?\n");
   EXPECT_EQ(printable("a\tb\r\nc\xc2\x9b"), "a b c?");
 }

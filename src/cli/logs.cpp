@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <ctime>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
@@ -18,6 +19,18 @@ std::string text_of(const json& object, const char* key) {
   const auto found = object.find(key);
   if (found == object.end() || found->is_null()) return {};
   return found->is_string() ? found->get<std::string>() : found->dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+/// When it was logged: "time" as it stands, or "time_ms" (since 1970) in this machine's time zone.
+std::string time_of(const json& entry) {
+  const auto found = entry.find("time_ms");
+  if (found == entry.end() || !found->is_number_integer()) return text_of(entry, "time");
+  const auto ms = found->get<std::int64_t>();
+  const std::time_t seconds = ms / 1000;
+  std::tm local{};
+  if (ms < 0 || ::localtime_r(&seconds, &local) == nullptr) return {};
+  return fmt::format("{:04}-{:02}-{:02} {:02}:{:02}:{:02}.{:03}", local.tm_year + 1900, local.tm_mon + 1, local.tm_mday,
+                     local.tm_hour, local.tm_min, local.tm_sec, ms % 1000);
 }
 
 std::string painted_level(const std::string& level, const Style& style) {
@@ -37,7 +50,7 @@ std::string render_log_line(std::string_view line, const Style& style) {
   const std::string who = instance.empty() || instance.starts_with(service) ? (instance.empty() ? service : instance)
                                                                             : service + " " + instance;
   std::string out;
-  if (const std::string time = text_of(entry, "time"); !time.empty()) out += style.dim(printable(time)) + " ";
+  if (const std::string time = time_of(entry); !time.empty()) out += style.dim(printable(time)) + " ";
   if (!who.empty()) out += style.bold(printable(who)) + " ";
   if (const std::string level = text_of(entry, "level"); !level.empty())
     out += painted_level(printable(level), style) + " ";

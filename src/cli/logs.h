@@ -8,7 +8,7 @@
 
 namespace shunt::cli {
 
-/// {"time", "service", "instance", "level", "text"} as text that ends its line; anything else as it is.
+/// {"time_ms", "service", "instance", "level", "text"} as text that ends its line; anything else as it is.
 std::string render_log_line(std::string_view line, const Style& style);
 
 }  // namespace shunt::cli
