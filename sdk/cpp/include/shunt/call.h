@@ -272,7 +272,7 @@ class Call : protected detail::EventTarget {
     if (dropped_) {
       abandon(shunt::sdk::cancelled("the call was cancelled, and its handler did not heed it"));
     } else {
-      while (waits_ != nullptr && !finished_) waits_->wake();
+      while (waits_ != nullptr && !finished_ && !dropped_) waits_->wake();
     }
     waking_ = false;
     if (finished_ && !deferred_) destroy();
