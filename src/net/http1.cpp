@@ -82,6 +82,7 @@ void RequestParser::next_request() {
 
 bool RequestParser::rest_is_here() const {
   if (state_ != State::body) return true;
+  if (decoder_.is_complete()) return true;
   return decoder_.kind() == BodyKind::length && decoder_.remaining() <= window_.size();
 }
 
