@@ -97,6 +97,8 @@ def gtest_sections(output):
 def run_gtest(binary, options, environment):
     report = options.build / "tests" / f"{binary.name}.xml"
     report.unlink(missing_ok=True)
+    if not binary.exists():
+        return Outcome(failures=[(f"{binary.name}: was not built", str(binary))])
     command = [str(binary), f"--gtest_output=xml:{report}", "--gtest_color=no"]
     if options.k:
         command.append(f"--gtest_filter=*{options.k}*")

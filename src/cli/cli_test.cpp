@@ -313,18 +313,19 @@ constexpr std::string_view ps_answer = R"({"node": {"pid": 10, "version": "0.1.0
   {"name": "cart", "type": "python", "backend": "process", "state": "degraded", "calls": 7, "in_flight": 1, "restarts": 2,
    "last_error": "killed\u001b[2J by SIGKILL\nsecond line", "commands": ["total", "add"],
    "instances": [{"name": "cart-1", "pid": 11, "state": "ready", "in_flight": 1, "served": 4, "restarts": 0},
-                 {"name": "cart-2", "pid": 12, "state": "starting", "in_flight": 0, "served": 3, "restarts": 2}]}]})";
+                 {"name": "cart-2", "pid": 12, "state": "backing-off", "retry_in": "2s", "in_flight": 0, "served": 3, "restarts": 2}]}]})";
 
 TEST(Ps, shows_services_and_their_instances) {
   const std::string text = *render_ps(ps_answer, Style::plain());
   EXPECT_EQ(text,
             "node 10, version 0.1.0, up 1h 2m, http://127.0.0.1:8080\n"
-            "restarted 1 times; last: prices: SIGSEGV\n"
-            "SERVICE   TYPE    BACKEND  STATE     PID  IN FLIGHT  CALLS  RESTARTS  LAST ERROR\n"
-            "prices    c++     thread   ready      10          0     12         0\n"
-            "cart      python  process  degraded  (2)          1      7         2  killed?[2J by SIGKILL second line\n"
-            "  cart-1                   ready      11          1      4         0\n"
-            "  cart-2                   starting   12          0      3         2\n");
+            "restarts of the node: 1, last crash: prices: SIGSEGV\n"
+            "SERVICE   TYPE    BACKEND  STATE             PID  IN FLIGHT  CALLS  RESTARTS  LAST ERROR\n"
+            "prices    c++     thread   ready              10          0     12         0\n"
+            "cart      python  process  degraded          (2)          1      7         2  killed?[2J by SIGKILL "
+            "second line\n"
+            "  cart-1                   ready              11          1      4         0\n"
+            "  cart-2                   backing-off (2s)   12          0      3         2\n");
   EXPECT_NE(render_ps(ps_answer, Style::colored())->find("\x1b["), std::string::npos);
 }
 

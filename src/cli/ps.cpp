@@ -44,6 +44,12 @@ Paint paint_of(const std::string& state) {
   return Paint::yellow;
 }
 
+/// An instance that is to be started again says when.
+std::string state_of(const json& instance) {
+  const std::string retry = text_of(instance, "retry_in");
+  return text_of(instance, "state") + (retry.empty() ? "" : " (" + retry + ")");
+}
+
 Cell error_cell(const json& object) {
   std::string text = text_of(object, "last_error");
   if (text.size() > 160) text = text.substr(0, text.find_first_of(" ", 150)) + " ...";
@@ -57,7 +63,7 @@ std::string node_line(const json& node, const Style& style) {
     if (url.is_string()) line += ", " + printable(url.get<std::string>());
   line += "\n";
   if (seconds_of(node, "restarts") > 0)
-    line += style.yellow(fmt::format("restarted {} times; last: {}", number_of(node, "restarts"),
+    line += style.yellow(fmt::format("restarts of the node: {}, last crash: {}", number_of(node, "restarts"),
                                      number_of(node, "last_crash"))) +
             "\n";
   return line;
@@ -70,6 +76,7 @@ void add_service(Table& table, const json& service) {
   const bool alone = instances.size() == 1;
   const auto row = [](std::string name, const json& of, std::string type, std::string backend,
                       const std::string& state_text, std::string pid, std::string calls) {
+    if (pid == "0") pid = "-";  // None of its own yet.
     return std::vector<Cell>{{std::move(name)},
                              {std::move(type), Paint::dim},
                              {std::move(backend), Paint::dim},
@@ -81,12 +88,14 @@ void add_service(Table& table, const json& service) {
                              error_cell(of)};
   };
   const json& only = alone ? instances.front() : service;
-  table.add(row(text_of(service, "name"), service, text_of(service, "type"), text_of(service, "backend"), state,
-                alone ? number_of(only, "pid") : fmt::format("({})", instances.size()), number_of(service, "calls")));
+  const bool waits = alone && !text_of(only, "retry_in").empty();
+  table.add(row(text_of(service, "name"), service, text_of(service, "type"), text_of(service, "backend"),
+                waits ? state_of(only) : state, alone ? number_of(only, "pid") : fmt::format("({})", instances.size()),
+                number_of(service, "calls")));
   if (alone) return;
   for (const json& instance : instances)
-    table.add(row("  " + text_of(instance, "name"), instance, "", "", text_of(instance, "state"),
-                  number_of(instance, "pid"), number_of(instance, "served")));
+    table.add(row("  " + text_of(instance, "name"), instance, "", "", state_of(instance), number_of(instance, "pid"),
+                  number_of(instance, "served")));
 }
 
 }  // namespace
