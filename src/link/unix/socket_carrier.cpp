@@ -91,6 +91,8 @@ class SocketCarrier final : public Carrier, private loop::Watch, private loop::T
       }
       ssize_t got = recv(socket_.get(), buffer_.data(), read_bytes, MSG_DONTWAIT);
       if (got < 0 && errno == EINTR) continue;
+      // A unix socket whose peer closed it before it had read all of ours says so once; what the peer wrote is behind it.
+      if (got < 0 && errno == ECONNRESET && !std::exchange(was_reset_, true)) continue;
       if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
         if (!failure_.empty()) end(failure_);
         return;
@@ -128,6 +130,7 @@ class SocketCarrier final : public Carrier, private loop::Watch, private loop::T
   Events* events_ = nullptr;
   bool* gone_ = nullptr;  // Set when it is destroyed inside an event.
   bool wants_to_write_ = false;
+  bool was_reset_ = false;
   std::string failure_;
   std::string buffer_;
 };
