@@ -46,6 +46,8 @@ struct EndList final : End {
   [[nodiscard]] bool empty() const { return next == this; }
 };
 
+constexpr Duration drain_check_every = std::chrono::milliseconds(2);
+
 /// A ticket that waits for a slot.
 struct Wait {
   std::uint64_t ticket = 0;
@@ -169,12 +171,21 @@ struct WorkerHost::State final : ControlEvents, loop::Runnable {
     return static_cast<std::size_t>(std::ranges::count_if(links, [](auto& link) { return !link->closed; }));
   }
 
+  [[nodiscard]] bool has_unsent() const {
+    return std::ranges::any_of(links, [](auto& link) { return !link->closed && link->link->has_unsent(); });
+  }
+
   void on_fresh_links(std::vector<os::Fd> sockets) override;
   void on_supervisor_gone() override;
 
   struct Sweeper final : loop::Timer {
     explicit Sweeper(State& state) : state(state) {}
     void fire() override { state.sweep(); }
+    State& state;
+  };
+  struct DrainChecker final : loop::Timer {
+    explicit DrainChecker(State& state) : state(state) {}
+    void fire() override { state.settle_later(); }
     State& state;
   };
   struct LoadTeller final : loop::Timer {
@@ -216,6 +227,7 @@ struct WorkerHost::State final : ControlEvents, loop::Runnable {
   Own<ControlSocket> control;
   Sweeper sweeper{*this};
   LoadTeller load_teller{*this};
+  DrainChecker drain_checker{*this};
 };
 
 // ---- Ends ----------------------------------------------------------------------------------------------------------
@@ -403,7 +415,14 @@ void WorkerHost::State::run() {
     }
   }
   if (links.empty() && !supervised) lose();
-  if (draining && running == 0 && placed == 0 && !std::exchange(drained_told, true)) events.on_drained();
+  if (!draining || running > 0 || placed > 0 || drained_told) return;
+  // Whoever hears on_drained ends the process: the last answers must have left it.
+  if (has_unsent()) {
+    loop.arm(drain_checker, loop.now() + drain_check_every);
+  } else {
+    drained_told = true;
+    events.on_drained();
+  }
 }
 
 void WorkerHost::State::lose() {
@@ -649,9 +668,7 @@ bool WorkerHost::is_lost() const { return state_->lost; }
 std::uint32_t WorkerHost::running() const { return state_->running; }
 std::uint32_t WorkerHost::reserved() const { return static_cast<std::uint32_t>(state_->reservations.size()); }
 std::uint32_t WorkerHost::capacity() const { return state_->capacity(); }
-bool WorkerHost::has_unsent() const {
-  return std::ranges::any_of(state_->links, [](auto& link) { return !link->closed && link->link->has_unsent(); });
-}
+bool WorkerHost::has_unsent() const { return state_->has_unsent(); }
 std::size_t WorkerHost::links_open() const { return state_->links_open(); }
 
 }  // namespace shunt::worker

@@ -36,7 +36,8 @@ class HostEvents {
  public:
   /// No new calls will come.
   virtual void on_drain() = 0;
-  /// Draining, and the last call has ended: there is nothing left to do.
+  /// Draining, the last call has ended, and what was sent has left the process: there is nothing left to do. How long that
+  /// may take is for the node to say, which ends a process that does not end.
   virtual void on_drained() = 0;
   /// Node and supervisor are gone. What still runs was cancelled.
   virtual void on_lost() = 0;

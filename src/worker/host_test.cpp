@@ -77,7 +77,7 @@ struct FakeLink final : NodeLink, call::Link {
     record.grants.push_back({ticket, frame.status.code, frame.grant});
   }
   void load(const wire::LoadFrame& load) override { record.loads.push_back(load); }
-  bool has_unsent() const override { return false; }
+  bool has_unsent() const override { return unsent; }
   void close(Status why) override {
     if (!std::exchange(closed, true)) events.on_closed(why);
   }
@@ -104,6 +104,7 @@ struct FakeLink final : NodeLink, call::Link {
   call::Service& service;
   NodeLinkEvents& events;
   bool closed = false;
+  bool unsent = false;
   int opened_here = 0;
 };
 
@@ -310,6 +311,17 @@ TEST_F(WorkerHostTest, a_goaway_on_the_control_link_drains_and_open_calls_end_fi
   service_.calls.clear();
   call.reset();
   turn();
+  EXPECT_EQ(events_.drained, 1);
+}
+
+TEST_F(WorkerHostTest, a_drained_worker_ends_only_when_its_last_answer_has_left) {
+  start(1);
+  link(0).unsent = true;
+  host_->drain();
+  turn();
+  EXPECT_EQ(events_.drained, 0);
+  link(0).unsent = false;
+  loop_->turn(Duration(-1));  // Until its timer.
   EXPECT_EQ(events_.drained, 1);
 }
 
