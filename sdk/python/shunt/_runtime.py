@@ -186,9 +186,11 @@ class Runtime:
         runnable = self.runnable
         worker = self.worker
         poll = worker.poll
-        while not self.lost:
+        while True:
             while events:
                 self.handle(events.popleft())
+            if self.lost:
+                return
             if runnable:
                 self.step(runnable.popleft())
                 events.extend(poll(0))
@@ -475,6 +477,11 @@ def run(service: Any) -> None:
         sys.exit(f"shunt: the extension _shunt can't be loaded by {sys.executable} ({sys.version.split()[0]}): {error}")
     from . import __version__
 
+    from _signal import SIGINT, signal
+
+    # Ctrl-C in a terminal reaches the whole process group; the supervisor decides what it means for a worker.
+    signal(SIGINT, _ignore)
+    _shunt.catch_terminate()
     definition = dumps(service.definition())
     try:
         worker = _shunt.open_worker(f"python {__version__}", definition, 0)
@@ -482,11 +489,6 @@ def run(service: Any) -> None:
         sys.exit(f"shunt: {error}")
     for name in ("SHUNT_LINKS", "SHUNT_CONTROL", "SHUNT_SERVICE"):  # taken: no child of ours is this worker
         os.environ.pop(name, None)
-    from _signal import SIGINT, signal
-
-    # Ctrl-C in a terminal reaches the whole process group; the supervisor decides what it means for a worker.
-    signal(SIGINT, _ignore)
-    _shunt.catch_terminate()
     runtime = make(service.commands, worker, (*service._on_start, *service._on_stop))
     service._runtime = runtime
     serve(service, runtime)

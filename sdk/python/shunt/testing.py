@@ -170,8 +170,8 @@ class FakeWorker:
             if not self.drained:
                 self.drained = True
                 return [(EVENT_DRAIN, None)]
-            if timeout_ns < 0:
-                raise RuntimeError("the handler waits for something that never comes")
+        if timeout_ns < 0:
+            raise RuntimeError("the handler waits for something that never comes")
         return []
 
     def fd(self) -> int:

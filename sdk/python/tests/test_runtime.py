@@ -505,6 +505,14 @@ def test_lost_ends_the_worker_and_cancels_what_runs(service):
     assert log == ["cancelled"]
 
 
+def test_lost_ends_a_worker_of_sync_handlers_at_once(service):
+    service.command(name="ping")(lambda: "pong")
+    worker = FakeWorker()
+    worker.drain_when_idle = False
+    worker.queue.append((EVENT_LOST, None))
+    assert run(service, worker).lost
+
+
 # Calls to others
 
 PRICES = {

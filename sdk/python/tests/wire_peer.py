@@ -231,7 +231,10 @@ class Peer:
 
     def frame(self, type, call=0, payload=b"", flags=0):
         with self.changed:
-            self.socket.sendall(HEADER.pack(len(payload), type, flags, 0, call) + payload)
+            try:
+                self.socket.sendall(HEADER.pack(len(payload), type, flags, 0, call) + payload)
+            except BrokenPipeError:
+                pass  # it has ended; what it said before is still to be read
 
     def send_message(self, call, data, last=False):
         while True:
@@ -272,7 +275,10 @@ class Peer:
         try:
             buffer = b""
             while True:
-                chunk = self.socket.recv(1 << 16)
+                try:
+                    chunk = self.socket.recv(1 << 16)
+                except ConnectionResetError:  # it closed before it had read all of ours; what it wrote is behind this
+                    continue
                 if not chunk:
                     break
                 buffer += chunk
@@ -287,7 +293,7 @@ class Peer:
                         self.on_frame(type, flags, call, payload)
                         self.changed.notify_all()
         except OSError:
-            pass
+            pass  # close() of ours
         except Exception as error:
             self.errors.append(error)
         with self.changed:
