@@ -9,7 +9,7 @@
 function(shunt_room name)
   cmake_parse_arguments(ROOM "" "" "USES;LIBRARIES;TEST_USES;TEST_LIBRARIES" ${ARGN})
   file(GLOB_RECURSE all CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
-  list(FILTER all EXCLUDE REGEX "/testdata/")
+  list(FILTER all EXCLUDE REGEX "/(templates|testdata)/")  # What the code carries along or loads, not a part of it.
   set(sources ${all})
   list(FILTER sources EXCLUDE REGEX "_(test|fuzz|bench|main)\\.cpp$")
   set(tests ${all})

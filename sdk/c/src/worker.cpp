@@ -1,5 +1,7 @@
 #include "worker.h"
 
+#include <algorithm>
+
 #include "worker/environment.h"
 #include "worker_links/mux_node_link.h"
 
@@ -7,6 +9,7 @@ namespace shunt::sdk {
 
 namespace {
 constexpr std::size_t holders_kept_max = 256;
+constexpr std::size_t batch_max = 4096;
 /// A runtime that never empties the queue still hears what is new, and its pings are answered.
 constexpr int polls_without_turn_max = 16;
 /// How long close() waits for answers to leave; after it they are lost.
@@ -97,7 +100,7 @@ void Worker::enqueue(Queued queued) {
 }
 
 int Worker::fill(shunt_event* events, int capacity) {
-  auto room = capacity > 0 ? static_cast<std::size_t>(capacity) : 0;
+  auto room = std::min(capacity > 0 ? static_cast<std::size_t>(capacity) : 0, batch_max);
   // Events point at these: they don't move while a batch is out.
   if (batch_messages_.capacity() < room) batch_messages_.reserve(room);
   int count = 0;
@@ -122,8 +125,9 @@ int Worker::fill(shunt_event* events, int capacity) {
     if ((queued.flags & SHUNT_HAS_MESSAGE) != 0) show_message(event, queued);
     batch_calls_.push_back(queued.call);
   }
-  if (head_ == queue_.size()) {
-    queue_.clear();
+  // What was handed out must not pile up before a queue that never empties.
+  if (head_ == queue_.size() || head_ >= batch_max) {
+    queue_.erase(queue_.begin(), queue_.begin() + static_cast<std::ptrdiff_t>(head_));
     head_ = 0;
   }
   return count;

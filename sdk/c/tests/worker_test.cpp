@@ -191,6 +191,16 @@ TEST_F(WorkerTest, many_calls_at_once_come_in_batches_and_each_gets_its_own_answ
   }
 }
 
+TEST_F(WorkerTest, a_runtime_that_takes_one_event_at_a_time_gets_them_all) {
+  start(1);
+  std::vector<Own<NodeCaller>> callers;
+  for (int i = 0; i < 5000; i++) callers.push_back(node_.unary("echo", std::to_string(i)));
+  auto all = [&] { return std::ranges::all_of(callers, [](auto& caller) { return caller->status.has_value(); }); };
+  for (int i = 0; i < 100'000 && (i % 1000 != 0 || !all()); i++) step(echo(), 1);
+  ASSERT_TRUE(all());
+  for (int i = 0; i < 5000; i++) EXPECT_EQ(callers[i]->messages, std::vector<std::string>{std::to_string(i)});
+}
+
 TEST_F(WorkerTest, messages_of_no_byte_and_of_a_megabyte_pass) {
   start();
   auto empty = node_.unary("echo", "");

@@ -1,0 +1,454 @@
+#include "node/house.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <utility>
+
+#include "base/json_text.h"
+#include "base/version.h"
+#include "node/describe.h"
+#include "node/metrics.h"
+#include "node/module_host.h"
+#include "node/pool_host.h"
+#include "node/tokens.h"
+#include "os/cpu.h"
+#include "os/socket.h"
+
+namespace shunt::node {
+
+namespace {
+
+constexpr Duration drain_timeout_default = std::chrono::seconds(25);
+constexpr Duration fast_drain = std::chrono::seconds(1);
+// A status from 64 on tells the supervisor that starting again would end the same way (sysexits.h).
+constexpr int status_config = 78;
+constexpr int status_unavailable = 69;
+
+manifest::Colour colour() {
+  return isatty(STDERR_FILENO) != 0 && getenv("NO_COLOR") == nullptr ? manifest::Colour::yes : manifest::Colour::no;
+}
+
+bool is_loopback(const std::string& address) {
+  auto parsed = os::parse_tcp_address(address);
+  return parsed.has_value() && parsed->is_loopback();
+}
+
+}  // namespace
+
+House::House(loop::EpollLoop& control, RunOptions options)
+    : control_(control),
+      options_(std::move(options)),
+      log_(module::LogBook::Options{}),
+      drain_asked_(control),
+      fast_asked_(control),
+      scope_(control) {}
+
+House::~House() {
+  if (loops_ != nullptr) loops_->stop();
+}
+
+void House::start(std::function<void(int)> ended) {
+  ended_ = std::move(ended);
+  began_ = control_.refresh_now();
+  scope_.spawn(run());
+}
+
+void House::on_shutdown(bool fast) {
+  stopping_ = true;
+  fast_ |= fast;
+  drain_asked_.set();
+  if (fast) fast_asked_.set();
+}
+
+void House::on_supervisor_lost() {
+  std::fputs("shunt: the supervisor is gone; so must we be\n", stderr);
+  _exit(1);
+}
+
+loop::Task<void> House::run() {
+  if (!co_await prepare()) co_return;
+  for (auto& hosted : services_) scope_.spawn(host_service(*hosted));
+  check_ready();
+  while (!stopping_) co_await drain_asked_.wait();
+  co_await drain();
+  finish(0);
+}
+
+void House::finish(int status) {
+  if (auto ended = std::exchange(ended_, nullptr)) ended(status);
+}
+
+// Everything up to the point where services can be hosted. False: it said why, and the node ends.
+loop::Task<bool> House::prepare() {
+  auto client = supervisor::SupervisorClient::create(control_, *this);
+  if (!client) {
+    std::fprintf(stderr, "%s\n", client.error().to_string().c_str());
+    finish(status_unavailable);
+    co_return false;
+  }
+  supervisor_ = std::move(*client);
+  if (auto* activity = supervisor_->activity()) supervisor::install_crash_witness(*activity);
+  if (auto info = co_await supervisor_->info()) before_ = *info;
+  if (!before_.last_end.empty()) {
+    say("error", fmt::format("the node before this one {}{}{}", before_.last_end,
+                             before_.last_words.empty() ? "" : " while it ran ", before_.last_words));
+  }
+  if (!load_manifests() || !load_token_files() || !co_await open_listeners()) {
+    finish(status_config);
+    co_return false;
+  }
+  if (auto workers = co_await supervisor_->workers()) adoptable_ = std::move(*workers);
+
+  auto loops = Loops::create(control_, options_.loops.value_or(static_cast<unsigned>(os::usable_cores())),
+                             supervisor_->activity());
+  if (!loops) {
+    std::fprintf(stderr, "%s\n", loops.error().to_string().c_str());
+    finish(status_unavailable);
+    co_return false;
+  }
+  loops_ = std::move(*loops);
+
+  manager_ = make_own<module::Manager>(
+      control_, log_,
+      module::ManagerActions{.report = [this] { return report(); }, .stop = [] { kill(getppid(), SIGTERM); }});
+  std::vector<call::Service*> at_home(loops_->all(), nullptr);
+  at_home[loops_->serving()] = &manager_->service();
+  manager_instance_ = HostedInstance::on_loops(*loops_, "manager", std::move(at_home));
+  auto definition = std::make_shared<call::ServiceDefinition>(module::Manager::definition());
+  for (const auto& [name, command] : definition->commands) {
+    manager_stats_->commands[name] = std::make_unique<call::CommandStats>();
+  }
+  manager_definition_ = std::move(definition);
+  publish();
+  co_await open_gateways();
+  co_return true;
+}
+
+bool House::load_manifests() {
+  for (const auto& path : options_.paths) {
+    auto loaded = manifest::load_app(path);
+    for (const auto& diagnostic : loaded.diagnostics) tell(diagnostic);
+    if (loaded.app) apps_.push_back(std::move(*loaded.app));
+  }
+  std::set<std::size_t> refused;
+  for (const auto& conflict : manifest::check_together(apps_)) {
+    tell(conflict.diagnostic);
+    if (conflict.diagnostic.severity == manifest::Severity::error) refused.insert(conflict.app);
+  }
+  for (auto it = refused.rbegin(); it != refused.rend(); ++it)
+    apps_.erase(apps_.begin() + static_cast<std::ptrdiff_t>(*it));
+
+  if (options_.listen.empty()) {
+    for (const auto& app : apps_) options_.listen.insert(options_.listen.end(), app.listen.begin(), app.listen.end());
+  }
+  if (options_.listen.empty()) options_.listen.push_back("127.0.0.1:8080");
+  bool loopback = std::ranges::all_of(options_.listen, is_loopback);
+  dev_ = options_.dev.value_or(loopback);
+
+  std::erase_if(apps_, [&](const manifest::AppManifest& app) {
+    auto diagnostics = manifest::check_listen(app, {.loopback = loopback, .expose_all = dev_});
+    for (const auto& diagnostic : diagnostics) tell(diagnostic);
+    return manifest::has_errors(diagnostics);
+  });
+  if (apps_.empty()) {
+    std::fputs("shunt: there is no app left to run\n", stderr);
+    return false;
+  }
+  for (auto& app : apps_) {
+    for (auto& service : app.services) {
+      auto hosted = make_own<Hosted>();
+      hosted->manifest = std::move(service);
+      services_.push_back(std::move(hosted));
+    }
+  }
+  return true;
+}
+
+bool House::load_token_files() {
+  bool good = true;
+  for (const auto& hosted : services_) {
+    const auto& service = hosted->manifest;
+    if (service.tokens.empty()) continue;
+    auto tokens = load_tokens(service.tokens.string());
+    if (!tokens) {
+      tell(manifest::diagnostic_at(service, "tokens", tokens.error().id(), std::string(tokens.error().message())));
+      good = false;
+      continue;
+    }
+    tokens_->by_service[service.definition.full_name] = std::move(*tokens);
+  }
+  if (!options_.tokens.empty()) {
+    auto tokens = load_tokens(options_.tokens);
+    if (tokens) {
+      tokens_->everywhere = std::move(*tokens);
+    } else {
+      std::fprintf(stderr, "%s\n", tokens.error().to_string().c_str());
+      good = false;
+    }
+  }
+  return good;
+}
+
+loop::Task<bool> House::open_listeners() {
+  std::size_t sockets = options_.loops.value_or(static_cast<unsigned>(os::usable_cores()));
+  for (const auto& address : options_.listen) {
+    auto bound = co_await supervisor_->listen(address, sockets);
+    if (!bound) {
+      std::fprintf(stderr, "%s\n", bound.error().to_string().c_str());
+      co_return false;
+    }
+    listeners_.push_back({.asked = address,
+                          .url = "http://" + bound->bound,
+                          .loopback = is_loopback(bound->bound),
+                          .sockets = std::move(bound->sockets)});
+  }
+  co_return true;
+}
+
+gateway::GatewayLimits House::gateway_limits() const {
+  gateway::GatewayLimits limits;
+  for (const auto& app : apps_) {
+    if (app.http.header_limit) limits.header_bytes_max = *app.http.header_limit;
+    if (app.http.body_limit) limits.body_bytes_max = *app.http.body_limit;
+    if (app.http.connection_limit) limits.connections_max = *app.http.connection_limit;
+    if (app.http.header_timeout) limits.header_timeout = *app.http.header_timeout;
+    if (app.http.idle_timeout) limits.idle_timeout = *app.http.idle_timeout;
+  }
+  if (options_.header_bytes_max) limits.header_bytes_max = *options_.header_bytes_max;
+  if (options_.body_bytes_max) limits.body_bytes_max = *options_.body_bytes_max;
+  if (options_.connections_max) limits.connections_max = *options_.connections_max;
+  if (options_.header_timeout) limits.header_timeout = *options_.header_timeout;
+  if (options_.idle_timeout) limits.idle_timeout = *options_.idle_timeout;
+  return limits;
+}
+
+std::optional<std::string> House::unready() const {
+  if (ready_.load(std::memory_order_acquire)) return std::nullopt;
+  return "not every service answers yet; shunt ps tells which";
+}
+
+loop::Task<void> House::open_gateways() {
+  auto limits = gateway_limits();
+  gateway_stats_ = make_own<gateway::GatewayStats>(loops_->all());
+  gateways_.resize(loops_->all());
+  for (std::size_t i = 0; i < loops_->all(); i++) {
+    auto& routing = loops_->at(i);
+    co_await loops_->run_on(i, [this, i, &routing, limits] {
+      gateway::GatewayHooks hooks;
+      hooks.metrics = [&routing] { return metrics_text(*routing.router.routing()); };
+      hooks.unready = [this] { return unready(); };
+      auto& gateway = gateways_[i];
+      gateway = make_own<gateway::Gateway>(routing.loop, routing.router, *gateway_stats_, i, limits, std::move(hooks));
+      gateway->set_tokens(tokens_);
+      if (i == loops_->serving()) return;
+      for (auto& listener : listeners_) {
+        gateway::ListenerPolicy policy;
+        policy.loopback = listener.loopback;
+        policy.dev = dev_ && listener.loopback;
+        if (auto listening = gateway->listen(listener.sockets[i].release(), policy); !listening) {
+          log_.add({.service = "node", .level = "error", .text = listening.error().to_string()});
+        }
+      }
+    });
+  }
+  auto socket = co_await supervisor_->listen("unix:" + options_.data + "/admin.sock", 1);
+  if (!socket) {
+    say("error", socket.error().to_string());
+    co_return;
+  }
+  gateway::ListenerPolicy policy;
+  policy.operator_socket = true;
+  if (auto listening = gateways_.back()->listen(socket->sockets[0].release(), policy); !listening) {
+    say("error", listening.error().to_string());
+  }
+}
+
+loop::Task<void> House::host_service(Hosted& hosted) {
+  auto& service = hosted.manifest;
+  auto failed = [&](const manifest::Diagnostic& diagnostic) {
+    tell(diagnostic);
+    hosted.failure = fmt::format("{} {}", diagnostic.id, diagnostic.message);
+    hosted.settled = true;
+    publish();
+  };
+  auto described = co_await describe(control_, *supervisor_, service, options_.data + "/describe");
+  if (!described) {
+    failed(described.error());
+    co_return;
+  }
+  auto diagnostics = manifest::merge_described(service, *described);
+  for (const auto& diagnostic : diagnostics) {
+    if (diagnostic.severity == manifest::Severity::error) {
+      failed(diagnostic);
+    } else {
+      tell(diagnostic);
+    }
+  }
+  if (hosted.settled) co_return;
+  // A new object: the one before is in a routing that other loops read.
+  auto stats = std::make_shared<call::ServiceStats>();
+  for (const auto& [command, definition] : service.definition.commands) {
+    stats->commands[command] = std::make_unique<call::CommandStats>();
+  }
+  hosted.stats = std::move(stats);
+
+  auto changed = [this] {
+    publish();
+    check_ready();
+  };
+  if (service.engine.backend == manifest::Backend::thread) {
+    auto host = ModuleHost::load(*loops_, supervisor_->activity(), log_, service);
+    Result<void> started;
+    if (host) started = co_await (*host)->start();
+    if (!host || !started) {
+      const Status& why = host ? started.error() : host.error();
+      failed(manifest::diagnostic_at(service, "args", why.id(), std::string(why.message())));
+      co_return;
+    }
+    hosted.host = std::move(*host);
+  } else {
+    auto host = make_own<PoolHost>(*loops_, *supervisor_, log_, service, content_hash(service), changed);
+    auto* pool = host.get();
+    hosted.host = std::move(host);
+    pool->start(adoptable_);
+  }
+  hosted.settled = true;
+  changed();
+}
+
+// What every loop reads, made anew from what is hosted now.
+void House::publish() {
+  if (loops_ == nullptr) return;
+  auto routing = std::make_shared<call::Routing>();
+  routing->revision = ++revision_;
+  routing->expose_all = dev_;
+  auto add = [&](std::shared_ptr<const call::ServiceDefinition> definition, std::shared_ptr<call::ServiceStats> stats) {
+    auto route = std::make_shared<call::Route>();
+    route->definition = std::move(definition);
+    route->stats = std::move(stats);
+    routing->routes[route->definition->full_name] = route;
+    return route;
+  };
+  add(manager_definition_, manager_stats_)->instances.push_back(manager_instance_);
+  for (const auto& hosted : services_) {
+    auto route = add(std::make_shared<call::ServiceDefinition>(hosted->manifest.definition), hosted->stats);
+    if (hosted->host == nullptr) {
+      route->why_absent = hosted->failure.empty() ? "it is starting" : hosted->failure;
+      continue;
+    }
+    route->instances = hosted->host->instances();
+    route->admission = hosted->host->admission();
+    route->why_absent = hosted->host->why_absent();
+  }
+  loops_->install(std::move(routing));
+}
+
+void House::check_ready() {
+  bool all = std::ranges::all_of(
+      services_, [](const auto& hosted) { return hosted->host != nullptr && hosted->host->is_ready(); });
+  ready_.store(all && !stopping_, std::memory_order_release);
+  if (!all && std::ranges::all_of(services_, [](const auto& hosted) { return hosted->settled; })) {
+    // Workers of services that are not here any more, or not as they were, have nothing left to do.
+    for (auto& worker : std::exchange(adoptable_, {})) supervisor_->kill(worker.pid, SIGTERM);
+  }
+  if (!all || told_ready_ || stopping_) return;
+  for (auto& worker : std::exchange(adoptable_, {})) supervisor_->kill(worker.pid, SIGTERM);
+  told_ready_ = true;
+  if (options_.json) {
+    std::string urls;
+    for (const auto& listener : listeners_) urls += (urls.empty() ? "" : ",") + quote_json(listener.url);
+    fmt::print("{{\"event\":\"ready\",\"urls\":[{}],\"data\":{}}}\n", urls, quote_json(options_.data));
+  } else {
+    std::string urls;
+    for (const auto& listener : listeners_) urls += " " + listener.url;
+    fmt::print("ready{}\n", urls);
+    if (dev_) {
+      fmt::print("dev: every command can be called by every user of this machine (--no-dev: only what is exposed)\n");
+    }
+  }
+  std::fflush(stdout);
+}
+
+loop::Task<void> House::drain() {
+  ready_.store(false, std::memory_order_release);
+  Duration limit = fast_ ? fast_drain : options_.drain_timeout.value_or(drain_timeout_default);
+  Deadline deadline = Deadline::after(control_.refresh_now(), limit);
+  say("info", fmt::format("draining, for at most {}", format_duration(limit)));
+  // Gateways first: what they accepted is answered while everything still runs. Then the workers, then the modules.
+  {
+    loop::Scope gateways(control_);
+    for (std::size_t i = 0; i < loops_->serving(); i++) {
+      auto* gateway = gateways_[i].get();
+      gateways.spawn(loops_->run_task_on(i, [gateway, deadline] { return gateway->drain(deadline); }));
+    }
+    co_await gateways.join();
+  }
+  {
+    Deadline workers = Deadline::after(control_.refresh_now(), std::chrono::seconds(fast_ ? 1 : 10));
+    loop::Scope hosts(control_);
+    for (auto& hosted : services_) {
+      if (hosted->host != nullptr) hosts.spawn(hosted->host->stop(workers));
+    }
+    co_await hosts.join();
+  }
+  co_await gateways_.back()->drain(Deadline::after(control_.refresh_now(), std::chrono::milliseconds(500)));
+  loops_->stop();
+}
+
+module::NodeReport House::report() {
+  module::NodeReport report;
+  report.pid = getpid();
+  report.version = version;
+  report.uptime_s = static_cast<double>((control_.refresh_now() - began_).count()) * 1e-9;
+  report.restarts = before_.restarts;
+  if (!before_.last_end.empty()) {
+    report.last_crash = before_.last_words.empty()
+                            ? fmt::format("the node {}", before_.last_end)
+                            : fmt::format("the node {} while it ran {}", before_.last_end, before_.last_words);
+  }
+  report.state = stopping_ ? "draining" : ready_.load() ? "ready" : "starting";
+  for (const auto& listener : listeners_) report.listen.push_back(listener.url);
+  report.data = options_.data;
+  for (const auto& hosted : services_) {
+    module::ServiceReport service;
+    const auto& manifest = hosted->manifest;
+    service.name = manifest.definition.full_name;
+    service.type = manifest.type;
+    service.backend = manifest.engine.backend == manifest::Backend::thread ? "thread" : "process";
+    service.version = manifest.definition.version;
+    for (const auto& [command, definition] : manifest.definition.commands) service.commands.push_back(command);
+    for (const auto& [command, stats] : hosted->stats->commands) {
+      service.calls += stats->started.load();
+      for (std::size_t code = 1; code < stats->ended.size(); code++) service.errors += stats->ended[code].load();
+    }
+    if (hosted->host != nullptr) {
+      hosted->host->report(service);
+      // A module that took the node with it: the supervisor read its name off the node's last words.
+      if (service.backend == "thread" && before_.last_words.starts_with(service.name)) {
+        service.restarts = before_.restarts;
+        service.last_error = report.last_crash;
+      }
+    } else {
+      service.state = hosted->failure.empty() ? "starting" : "failed";
+      service.last_error = hosted->failure;
+    }
+    report.services.push_back(std::move(service));
+  }
+  return report;
+}
+
+void House::tell(const manifest::Diagnostic& diagnostic) {
+  auto text = options_.json ? manifest::to_json(diagnostic) + "\n" : manifest::render(diagnostic, colour());
+  std::fputs(text.c_str(), stderr);
+}
+
+void House::say(std::string_view level, std::string text) {
+  log_.add({.service = "node", .level = std::string(level), .text = std::move(text)});
+}
+
+}  // namespace shunt::node

@@ -1,0 +1,109 @@
+#pragma once
+// House: a running node. It loads manifests, asks services what they are, hosts them, publishes the routing, opens the
+// gateways, and at the end takes all of it down in order. Wiring only: what the rooms do is theirs.
+//
+// Life: start() → ready → (shutdown) drain() → the control loop stops. A service that can't be hosted is told and shown by
+// `shunt ps`; the others run.
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/own.h"
+#include "gateway/gateway.h"
+#include "loop/epoll_loop.h"
+#include "loop/scope.h"
+#include "manifest/manifest.h"
+#include "module/log_book.h"
+#include "module/manager.h"
+#include "node/hosted_instance.h"
+#include "node/loops.h"
+#include "node/run.h"
+#include "node/service_host.h"
+#include "supervisor/client.h"
+
+namespace shunt::node {
+
+class House final : public supervisor::ClientEvents {
+ public:
+  House(loop::EpollLoop& control, RunOptions options);
+  ~House();
+
+  /// Begins; the control loop must run. `ended` is called once with the exit status when all is down.
+  void start(std::function<void(int status)> ended);
+
+  // --- supervisor::ClientEvents ---
+  void on_shutdown(bool fast) override;
+  void on_supervisor_lost() override;
+
+ private:
+  /// One service of a manifest, whether it could be hosted or not.
+  struct Hosted {
+    manifest::ServiceManifest manifest;
+    std::shared_ptr<call::ServiceStats> stats = std::make_shared<call::ServiceStats>();  // Owners: this and routing.
+    Own<ServiceHost> host;
+    std::string failure;   ///< Why there is no host.
+    bool settled = false;  ///< It was hosted, or has failed.
+  };
+  struct Listener {
+    std::string asked;
+    std::string url;
+    bool loopback = false;
+    std::vector<os::Fd> sockets;
+  };
+
+  loop::Task<void> run();
+  loop::Task<bool> prepare();
+  bool load_manifests();
+  loop::Task<bool> open_listeners();
+  loop::Task<void> open_gateways();
+  loop::Task<void> host_service(Hosted& hosted);
+  loop::Task<void> drain();
+  bool load_token_files();
+
+  void publish();
+  void check_ready();
+  void tell(const manifest::Diagnostic& diagnostic);
+  void say(std::string_view level, std::string text);
+  void finish(int status);
+  [[nodiscard]] module::NodeReport report();
+  [[nodiscard]] gateway::GatewayLimits gateway_limits() const;
+  [[nodiscard]] std::optional<std::string> unready() const;
+
+  loop::EpollLoop& control_;
+  RunOptions options_;
+  std::function<void(int)> ended_;
+  Instant began_;
+
+  module::LogBook log_;
+  Own<supervisor::SupervisorClient> supervisor_;
+  supervisor::SupervisorInfo before_;
+  std::vector<manifest::AppManifest> apps_;
+  std::vector<Own<Hosted>> services_;
+  std::vector<Listener> listeners_;
+  std::vector<call::SpawnedWorker> adoptable_;
+  std::shared_ptr<gateway::TokenTable> tokens_ = std::make_shared<gateway::TokenTable>();  // Owners: this and gateways.
+  bool dev_ = false;
+  bool stopping_ = false;
+  bool fast_ = false;
+  bool told_ready_ = false;
+  std::atomic<bool> ready_{false};
+  std::uint64_t revision_ = 0;
+
+  Own<gateway::GatewayStats> gateway_stats_;
+  Own<Loops> loops_;
+  Own<module::Manager> manager_;
+  std::shared_ptr<HostedInstance> manager_instance_;
+  std::shared_ptr<call::ServiceStats> manager_stats_ = std::make_shared<call::ServiceStats>();
+  std::shared_ptr<const call::ServiceDefinition> manager_definition_;
+  std::vector<Own<gateway::Gateway>>
+      gateways_;  ///< By loop index; the last is the admin socket's, on the control loop.
+  loop::Event drain_asked_;
+  loop::Event fast_asked_;
+  loop::Scope scope_;
+};
+
+}  // namespace shunt::node

@@ -1,0 +1,168 @@
+#include "node/module_host.h"
+
+#include <fmt/format.h>
+#include <pthread.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstring>
+#include <optional>
+
+#include "link/local/cross_loop_link.h"
+#include "link/local/local_link.h"
+#include "node/link_caller.h"
+
+namespace shunt::node {
+
+// A thread that runs nothing but this module. Its own calls cross over to a serving loop, which routes them.
+struct ModuleHost::OwnThread {
+  Own<loop::EpollLoop> loop;
+  Own<call::Link> router_link;  ///< On the serving loop: to its forwarder.
+  Own<call::Link> crossing;     ///< From here to that.
+  Own<LinkCaller> caller;
+  Own<library::ModuleService> service;
+  std::thread thread;
+
+  ~OwnThread() {
+    if (!thread.joinable()) return;
+    loop->stop();
+    thread.join();
+  }
+};
+
+ModuleHost::ModuleHost(Loops& loops, supervisor::ActivityPage* activity, std::string name, int threads)
+    : loops_(loops), activity_(activity), name_(std::move(name)), threads_(threads) {}
+
+ModuleHost::~ModuleHost() {
+  for (auto& own : own_threads_) {
+    if (!own->thread.joinable()) continue;
+    own->loop->stop();
+    own->thread.join();
+  }
+  instances_.clear();
+}
+
+Result<Own<ModuleHost>> ModuleHost::load(Loops& loops, supervisor::ActivityPage* activity, module::LogBook& log,
+                                         const manifest::ServiceManifest& manifest) {
+  auto host = Own<ModuleHost>(new ModuleHost(loops, activity, manifest.definition.full_name, manifest.engine.threads));
+  static constexpr std::array<std::string_view, 4> levels = {"debug", "info", "warning", "error"};
+  auto sink = [&log, name = host->name_](int level, std::string_view text) {
+    log.add({.service = name,
+             .level = std::string(levels[static_cast<std::size_t>(std::clamp(level, 0, 3))]),
+             .text = std::string(text)});
+  };
+  SHUNT_TRY(host->library_, library::Library::load(manifest.args.front(), std::move(sink)));
+  return host;
+}
+
+void ModuleHost::enter(void* owner, std::string_view service, std::string_view command) {
+  auto& note = *static_cast<Note*>(owner);
+  note.loop->set_activity(service);
+  if (note.page == nullptr) return;
+  if (service.empty()) {
+    note.page->clear(note.slot);
+    return;
+  }
+  // Written for each event of the module: no allocation, no formatting.
+  std::array<char, supervisor::ActivityPage::text_bytes_max> text;
+  std::size_t size = std::min(service.size(), text.size() - 1);
+  std::memcpy(text.data(), service.data(), size);
+  if (!command.empty()) {
+    text[size++] = '.';
+    std::size_t more = std::min(command.size(), text.size() - size);
+    std::memcpy(text.data() + size, command.data(), more);
+    size += more;
+  }
+  note.page->set(note.slot, {text.data(), size});
+}
+
+library::ModuleOptions ModuleHost::options(Note& note) const {
+  library::ModuleOptions options;
+  options.self.kind = call::PrincipalKind::service;
+  options.self.service = name_;
+  options.activity = {.enter = &ModuleHost::enter, .owner = &note};
+  return options;
+}
+
+loop::Task<Result<void>> ModuleHost::start() {
+  if (threads_ > 0) {
+    for (int i = 0; i < threads_; i++) SHUNT_CO_CHECK(start_own_thread(i));
+    started_ = true;
+    co_return Result<void>();
+  }
+  services_.resize(loops_.serving());
+  for (std::size_t i = 0; i < loops_.serving(); i++) {
+    auto& routing = loops_.at(i);
+    notes_.push_back(make_own<Note>(Note{activity_, i, &routing.loop}));
+    Result<Own<library::ModuleService>> made = fail(Code::internal, "not attached");
+    auto* result = &made;
+    auto* note = notes_.back().get();
+    co_await loops_.run_on(i, [this, result, note, &routing] {
+      *result = library::ModuleService::create(*library_, routing.loop, routing.router, options(*note));
+    });
+    if (!made) co_return std::unexpected(std::move(made).error());
+    services_[i] = std::move(*made);
+  }
+  std::vector<call::Service*> at_home(loops_.all(), nullptr);
+  for (std::size_t i = 0; i < services_.size(); i++) at_home[i] = services_[i].get();
+  instances_.push_back(HostedInstance::on_loops(loops_, name_, std::move(at_home)));
+  started_ = true;
+  co_return Result<void>();
+}
+
+Result<void> ModuleHost::start_own_thread(int number) {
+  auto own = make_own<OwnThread>();
+  auto name = fmt::format("{}/{}", name_, number);
+  SHUNT_TRY(own->loop, loop::EpollLoop::create({.name = name, .slow_turn = Duration(0)}));
+  auto& home = loops_.at(static_cast<std::size_t>(number) % loops_.serving());
+  own->router_link = link::LocalLink::create(home.loop, home.forwarder);
+  own->crossing = link::CrossLoopLink::create(*own->loop, home.loop, [link = own->router_link.get()] { return link; });
+  own->caller = make_own<LinkCaller>(*own->crossing);
+
+  // Slots beyond the loops' are for the threads of modules; they are taken in turn.
+  static std::atomic<std::size_t> next_slot{0};
+  std::size_t slots_left = supervisor::ActivityPage::slots - loops_.all();
+  std::size_t slot = loops_.all() + next_slot.fetch_add(1) % slots_left;
+  notes_.push_back(make_own<Note>(Note{activity_, slot, own->loop.get()}));
+
+  Result<Own<library::ModuleService>> made = fail(Code::internal, "not attached");
+  std::atomic<bool> attached{false};
+  own->thread = std::thread([this, loop = own->loop.get(), caller = own->caller.get(), note = notes_.back().get(), slot,
+                             name, &made, &attached] {
+    pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
+    std::optional<supervisor::ThreadActivity> activity;
+    if (activity_ != nullptr) activity.emplace(*activity_, slot);
+    made = library::ModuleService::create(*library_, *loop, *caller, options(*note));
+    attached.store(true);
+    attached.notify_one();
+    loop->run();
+  });
+  attached.wait(false);
+  if (!made) return std::unexpected(std::move(made).error());
+  own->service = std::move(*made);
+  instances_.push_back(HostedInstance::on_own_loop(loops_, name, *own->loop, *own->service));
+  own_threads_.push_back(std::move(own));
+  return {};
+}
+
+std::vector<std::shared_ptr<call::Instance>> ModuleHost::instances() { return {instances_.begin(), instances_.end()}; }
+
+void ModuleHost::report(module::ServiceReport& to) {
+  to.state = started_ ? "ready" : "starting";
+  for (const auto& instance : instances_) {
+    to.instances.push_back({.name = instance->name(),
+                            .state = "ready",
+                            .in_flight = instance->in_flight.load(),
+                            .served = instance->served.load()});
+    to.in_flight += instance->in_flight.load();
+  }
+}
+
+loop::Task<void> ModuleHost::stop(Deadline) {
+  // Its calls have ended with the gateways and the pools; whoever is left hears it when the loops end.
+  for (auto& instance : instances_) instance->closed.store(true);
+  co_return;
+}
+
+}  // namespace shunt::node

@@ -1,0 +1,65 @@
+#pragma once
+// ModuleHost: a C++ service of the thread backend. Its library is loaded into this process and lives on every serving
+// loop, or, with "threads": N, on N threads of its own.
+
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "library/library.h"
+#include "library/module_service.h"
+#include "manifest/manifest.h"
+#include "module/log_book.h"
+#include "node/hosted_instance.h"
+#include "node/loops.h"
+#include "node/service_host.h"
+#include "supervisor/activity_page.h"
+
+namespace shunt::node {
+
+/// Threads: the control loop's. Lifetime: destroyed after the loops' threads have ended.
+class ModuleHost final : public ServiceHost {
+ public:
+  /// Loads the library here; start() attaches it. `activity` may be nullptr.
+  /// Errors: those of library::Library::load().
+  static Result<Own<ModuleHost>> load(Loops& loops, supervisor::ActivityPage* activity, module::LogBook& log,
+                                      const manifest::ServiceManifest& manifest);
+  ~ModuleHost() override;
+  /// Attaches the module to its loops. Errors: S3035 when it does not want to.
+  loop::Task<Result<void>> start();
+
+  std::vector<std::shared_ptr<call::Instance>> instances() override;
+  std::shared_ptr<call::Admission> admission() override { return nullptr; }
+  bool is_ready() override { return started_; }
+  std::string why_absent() override { return started_ ? "" : "it is starting"; }
+  void report(module::ServiceReport& to) override;
+  loop::Task<void> stop(Deadline deadline) override;
+
+ private:
+  /// Where it notes what runs; one for each loop that it lives on.
+  struct Note {
+    supervisor::ActivityPage* page;
+    std::size_t slot;
+    loop::EpollLoop* loop;
+  };
+  struct OwnThread;
+
+  ModuleHost(Loops& loops, supervisor::ActivityPage* activity, std::string name, int threads);
+  static void enter(void* note, std::string_view service, std::string_view command);
+  library::ModuleOptions options(Note& note) const;
+  Result<void> start_own_thread(int number);
+
+  Loops& loops_;
+  supervisor::ActivityPage* activity_;
+  const std::string name_;  ///< The service's full name.
+  const int threads_;
+  Own<library::Library> library_;
+  std::vector<Own<Note>> notes_;
+  std::vector<Own<library::ModuleService>> services_;  ///< By serving loop.
+  std::vector<Own<OwnThread>> own_threads_;
+  std::vector<std::shared_ptr<HostedInstance>> instances_;
+  bool started_ = false;
+};
+
+}  // namespace shunt::node
