@@ -10,7 +10,7 @@ from collections import deque
 from types import GenericAlias
 
 from ._error import CANCELLED, DEADLINE_EXCEEDED, INTERNAL, NAMES, Error
-from ._json import dumps, loads
+from ._json import dumps, loads, renamed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -367,6 +367,8 @@ class ServiceClient:
         requests = None
         data: bytes | None
         if not body:
+            if any(name.endswith("_") for name in arguments):
+                arguments = renamed(arguments)
             data = dumps(arguments)
         else:
             request = body[0]

@@ -37,7 +37,8 @@ def default(value: Any) -> Any:
     kind = type(value)
     fields = getattr(kind, "__dataclass_fields__", None)
     if fields is not None:
-        return {name: getattr(value, name) for name, field in fields.items() if field._field_type.name == "_FIELD"}
+        out = {name: getattr(value, name) for name, field in fields.items() if field._field_type.name == "_FIELD"}
+        return renamed(out) if any(name.endswith("_") for name in out) else out
     convert = _conversions.get(kind.__module__)
     if convert is not None:
         found = convert(value)
@@ -54,6 +55,13 @@ def default(value: Any) -> Any:
     if hasattr(kind, "keys") and hasattr(kind, "__getitem__"):  # a Mapping
         return {key: value[key] for key in value.keys()}
     raise TypeError(f"a value of type {type_name(kind)} can't be written as JSON")
+
+
+def renamed(values: dict[str, Any]) -> dict[str, Any]:
+    """With the names that they have in JSON: `from_` is "from"."""
+    from ._types import json_name
+
+    return {json_name(name): value for name, value in values.items()}
 
 
 def _datetime(value: Any) -> Any:

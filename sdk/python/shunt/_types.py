@@ -251,21 +251,39 @@ def nearest(wrong: str, known: Any) -> str:
     return f'; did you mean "{found[0]}"?' if found else ""
 
 
+def json_name(name: str) -> str:
+    """How a Python name is written in JSON: `from_` is "from", since no parameter can have a keyword's name."""
+    if name.endswith("_"):
+        from keyword import iskeyword
+
+        if iskeyword(name[:-1]):
+            return name[:-1]
+    return name
+
+
 class Fields:
     """The properties of an object: a command's arguments, a dataclass, a TypedDict."""
 
     __slots__ = ("names", "rest", "table")
 
     def __init__(self) -> None:
-        self.table: list[tuple[str, Type, bool]] = []  # name, type, required
-        self.names: set[str] = set()
+        self.table: list[tuple[str, Type, bool]] = []  # name in JSON, type, required
+        self.names: dict[str, str] = {}  # name in JSON -> in Python
         self.rest: Type | None = None  # of **kwargs
 
-    def add(self, name: str, type: Type, required: bool) -> None:
-        self.table.append((name, type, required))
-        self.names.add(name)
+    def add(self, name: str, type: Type, required: bool, key: str = "") -> None:
+        key = key or json_name(name)
+        self.table.append((key, type, required))
+        self.names[key] = name
 
     def compile(self, noun: str) -> Check:
+        check_fields = self._compile(noun)
+        renamed = {key: name for key, name in self.names.items() if key != name}
+        if not renamed:
+            return check_fields
+        return lambda value: {renamed.get(key, key): each for key, each in check_fields(value).items()}
+
+    def _compile(self, noun: str) -> Check:
         table = [(name, type.check, required) for name, type, required in self.table]
         rest = self.rest.check if self.rest is not None else None
 
@@ -579,7 +597,7 @@ class Compiler:
             origin = getattr(hint, "__origin__", None)
             if origin is typing.Required or origin is typing.NotRequired:
                 needed = origin is typing.Required
-            fields.add(name, self.compile(hint), needed)
+            fields.add(name, self.compile(hint), needed, name)
         return _any
 
     def _special(self, hint: Any) -> Type:

@@ -130,6 +130,27 @@ def test_answers_are_written_as_json(service):
     }
 
 
+def test_a_keyword_of_python_is_written_with_an_underscore(service):
+    @dataclasses.dataclass
+    class Span:
+        from_: int
+        to: int = 9
+
+    @service.command
+    def shift(call, from_: int, span: Span) -> dict:
+        found = call.service("other").get(from_=from_, in_=1, x_=2)
+        return {"span": Span(span.from_ + from_), "found": found}
+
+    client = Client(service, services={"other": {"get": lambda **request: sorted(request)}})
+    assert client.call("shift", **{"from": 1, "span": {"from": 2}}) == {
+        "span": {"from": 3, "to": 9},
+        "found": ["from", "in", "x_"],
+    }
+    request = service.definition()["commands"]["shift"]["request"]
+    assert request["required"] == ["from", "span"]
+    assert request["$defs"]["Span"]["required"] == ["from"]
+
+
 @pytest.mark.parametrize(
     "value, text",
     [
