@@ -167,7 +167,8 @@ Result<Own<Supervisor>> Supervisor::create(SupervisorOptions options) {
     SHUNT_CHECK(os::make_folders(options.data_folder, 0700));
     SHUNT_TRY(lock, os::lock_file(options.data_folder + "/lock"));
   }
-  SHUNT_TRY(auto loop, loop::EpollLoop::create({.name = "supervisor"}));
+  // It starts processes in its turns, and each waits for its exec: long turns are its work.
+  SHUNT_TRY(auto loop, loop::EpollLoop::create({.name = "supervisor", .slow_turn = Duration(0)}));
   SHUNT_TRY(auto signals, os::SignalFd::create({SIGCHLD, SIGTERM, SIGINT, SIGHUP}));
   SHUNT_TRY(auto page, ActivityPage::create());
   SHUNT_CHECK(os::become_subreaper());

@@ -1,9 +1,11 @@
 #include "supervisor/supervisor.h"
 
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 
 #include "os/fd.h"
@@ -118,6 +120,36 @@ TEST(Supervisor, a_program_that_is_not_there_is_said) {
   Trial run({"/no/such/node"});
   EXPECT_EQ(run.run(), 71);
   EXPECT_NE(run.log().find("S3001"), std::string::npos) << run.log();
+}
+
+TEST(Supervisor, two_hundred_kills_leak_nothing) { EXPECT_EQ(Trial::part("kills-many").run(), 0); }
+
+TEST(Supervisor, when_it_is_killed_itself_node_and_workers_end) {
+  auto out = os::make_pipe(os::Blocking::yes, os::Blocking::yes);
+  os::SpawnOptions options;
+  options.argv = {TEST_PROGRAM, "supervise", "tells-pids"};
+  options.env = os::environment();
+  options.descriptors = {{out->write.get(), 1}};
+  auto process = os::spawn(options);
+  ASSERT_TRUE(process);
+  out->write.close();
+  std::string line;
+  char each = 0;
+  while (::read(out->read.get(), &each, 1) == 1 && each != '\n') line += each;
+  int node = 0;
+  int worker = 0;
+  ASSERT_EQ(std::sscanf(line.c_str(), "%d %d", &node, &worker), 2) << line;
+  auto node_fd = os::open_pidfd(node);
+  auto worker_fd = os::open_pidfd(worker);
+  ASSERT_TRUE(node_fd && worker_fd);
+  ASSERT_TRUE(os::send_signal(process->pidfd.get(), SIGKILL));
+  EXPECT_TRUE(os::wait_for(process->pidfd.get())->by_signal);
+  for (int fd : {node_fd->get(), worker_fd->get()}) {
+    pollfd ended{fd, POLLIN, 0};
+    EXPECT_EQ(::poll(&ended, 1, -1), 1);
+  }
+  // They are ours now if this process is a subreaper.
+  while (pid_t pid = os::next_ended_child()) os::reap(pid);
 }
 
 TEST(Supervisor, two_do_not_share_a_data_folder) {

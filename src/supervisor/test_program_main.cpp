@@ -1,4 +1,5 @@
-// What the tests of this room start: a node that plays a part (`node PART`), or a worker (`worker`).
+// What the tests of this room start: a node that plays a part (`node PART`), a worker (`worker`), or a supervisor with
+// such a node (`supervise PART`).
 
 #include <fmt/format.h>
 #include <signal.h>
@@ -13,6 +14,7 @@
 #include "loop/scope.h"
 #include "os/socket.h"
 #include "supervisor/client.h"
+#include "supervisor/supervisor.h"
 
 namespace shunt::supervisor {
 namespace {
@@ -113,6 +115,7 @@ struct Node final : ClientEvents {
   loop::Task<void> kills();
   loop::Task<void> describes();
   loop::Task<void> listens();
+  loop::Task<void> kills_many();
 
   std::string part;
   std::string program;
@@ -239,6 +242,18 @@ loop::Task<void> Node::listens() {
   EXPECT(!wrong && wrong.error().id() == "S5003");
 }
 
+loop::Task<void> Node::kills_many() {
+  std::size_t before = os::open_descriptors();
+  for (int i = 0; i < 200; ++i) {
+    auto worker = co_await start("sleep 1000 & wait", 3);
+    client->kill(worker.pid, SIGKILL);
+    auto end = co_await end_of(worker.pid);
+    EXPECT(end.pid == worker.pid && end.by_signal);
+  }
+  EXPECT(os::open_descriptors() == before);
+  EXPECT(VALUE(co_await client->workers()).empty());
+}
+
 loop::Task<void> Node::play() {
   if (part == "spawns") {
     co_await spawns();
@@ -250,6 +265,14 @@ loop::Task<void> Node::play() {
     co_await describes();
   } else if (part == "listens") {
     co_await listens();
+  } else if (part == "kills-many") {
+    co_await kills_many();
+  } else if (part == "tells-pids") {
+    auto worker = co_await start("echo up; sleep 1000");
+    EXPECT(read_line(worker.out) == "up");
+    fmt::print("{} {}\n", ::getpid(), worker.pid);
+    std::fflush(stdout);
+    co_return;
   } else if (part == "leaves-workers") {
     // One that ends on SIGTERM, one that ignores it, one whose child has left its group.
     auto plain = co_await start("echo up; sleep 1000");
@@ -305,6 +328,13 @@ int run_worker() {
 int main(int count, char** arguments) {
   std::string what = count > 1 ? arguments[1] : "";
   if (what == "node" && count > 2) return shunt::supervisor::run_node(arguments[0], arguments[2]);
+  if (what == "supervise" && count > 2) {
+    shunt::supervisor::SupervisorOptions options;
+    options.program = arguments[0];
+    options.node_argv = {arguments[0], "node", arguments[2]};
+    auto supervisor = shunt::supervisor::Supervisor::create(std::move(options));
+    return supervisor ? (*supervisor)->run() : 1;
+  }
   if (what == "worker") return shunt::supervisor::run_worker();
   return 64;
 }
