@@ -49,7 +49,14 @@ House::House(loop::EpollLoop& control, RunOptions options)
       scope_(control) {}
 
 House::~House() {
-  if (loops_ != nullptr) loops_->stop();
+  if (loops_ == nullptr) return;
+  // The threads end first; then, on this one, whatever has links to loops, and the loops last.
+  loops_->stop();
+  gateways_.clear();
+  loops_->forget_routing();
+  for (auto& hosted : services_) hosted->host = nullptr;
+  manager_instance_ = nullptr;
+  manager_ = nullptr;
 }
 
 void House::start(std::function<void(int)> ended) {

@@ -59,6 +59,12 @@ void Loops::stop() {
   }
 }
 
+void Loops::forget_routing() {
+  auto none = std::make_shared<const call::Routing>();
+  for (auto& one : serving_) one->routing.router.install(none);
+  control_.router.install(none);
+}
+
 loop::Task<void> Loops::run_on(std::size_t index, loop::Closure closure) {
   auto done = std::make_shared<Done>(control_.loop);
   at(index).loop.post([closure = std::move(closure), done, &control = control_.loop]() mutable {

@@ -52,6 +52,8 @@ class Loops {
 
   /// Ends the threads. What is posted after it is never run.
   void stop();
+  /// After stop(): lets go of the routing, and so of instances that have links to the loops.
+  void forget_routing();
 
  private:
   struct Serving {
