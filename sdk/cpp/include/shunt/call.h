@@ -44,7 +44,7 @@ using Metadata = std::vector<std::pair<std::string, std::string>>;
 /// How an outgoing call differs from the default.
 struct CallOptions {
   std::chrono::nanoseconds timeout{0};  ///< Zero: what is left to the call at hand.
-  Metadata metadata;
+  Metadata metadata = {};
 };
 
 namespace detail {
@@ -429,7 +429,7 @@ class OutCall final : public EventTarget {
   Wait* writing = nullptr;
   Wait* ending = nullptr;
   bool discard = false;  ///< Nobody will take what comes.
-  Metadata metadata;
+  Metadata metadata = {};
   Metadata trailers;
 
  private:

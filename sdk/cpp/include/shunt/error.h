@@ -19,6 +19,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "shunt/text.h"
+
 namespace shunt {
 inline namespace sdk {
 
@@ -186,55 +188,6 @@ class [[nodiscard]] Result<void> {
 };
 
 namespace detail {
-
-inline std::string base64(std::string_view bytes) {
-  constexpr char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string text;
-  text.reserve((bytes.size() + 2) / 3 * 4);
-  std::size_t at = 0;
-  auto byte = [&](std::size_t i) { return static_cast<std::uint32_t>(static_cast<unsigned char>(bytes[i])); };
-  for (; at + 3 <= bytes.size(); at += 3) {
-    std::uint32_t group = byte(at) << 16 | byte(at + 1) << 8 | byte(at + 2);
-    for (int shift = 18; shift >= 0; shift -= 6) text.push_back(digits[group >> shift & 63]);
-  }
-  if (std::size_t left = bytes.size() - at; left != 0) {
-    std::uint32_t group = byte(at) << 16 | (left == 2 ? byte(at + 1) << 8 : 0);
-    text.push_back(digits[group >> 18 & 63]);
-    text.push_back(digits[group >> 12 & 63]);
-    text.push_back(left == 2 ? digits[group >> 6 & 63] : '=');
-    text.push_back('=');
-  }
-  return text;
-}
-
-/// Nothing when `text` is not base64. Padding may be absent; the URL alphabet is understood too.
-inline std::optional<std::string> from_base64(std::string_view text) {
-  while (!text.empty() && text.back() == '=') text.remove_suffix(1);
-  if (text.size() % 4 == 1) return std::nullopt;
-  std::string bytes;
-  bytes.reserve(text.size() / 4 * 3 + 2);
-  std::uint32_t group = 0;
-  int bits = 0;
-  for (char c : text) {
-    int digit = c >= 'A' && c <= 'Z'   ? c - 'A'
-                : c >= 'a' && c <= 'z' ? c - 'a' + 26
-                : c >= '0' && c <= '9' ? c - '0' + 52
-                : c == '+' || c == '-' ? 62
-                : c == '/' || c == '_' ? 63
-                                       : -1;
-    if (digit < 0) return std::nullopt;
-    group = group << 6 | static_cast<std::uint32_t>(digit);
-    bits += 6;
-    if (bits >= 8) {
-      bits -= 8;
-      bytes.push_back(static_cast<char>(group >> bits & 255));
-    }
-  }
-  if ((group & ((1U << bits) - 1)) != 0) return std::nullopt;
-  return bytes;
-}
-
-inline void append_json_string(std::string& out, std::string_view text);
 
 // google.rpc.BadRequest with one violation: {1: {1: field, 2: description}}.
 inline std::string bad_request(std::string_view field, std::string_view description) {

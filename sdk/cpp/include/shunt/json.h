@@ -42,26 +42,6 @@ namespace detail {
 
 inline constexpr int json_depth_max = 64;
 
-/// The length of the well-formed UTF-8 sequence at `at`; 0 when it is not well-formed.
-inline std::size_t utf8_length(const char* at, const char* end) {
-  auto byte = [&](std::ptrdiff_t i) { return i < end - at ? static_cast<unsigned char>(at[i]) : 0U; };
-  auto tail = [&](std::ptrdiff_t i) { return (byte(i) & 0xC0) == 0x80; };
-  unsigned char first = static_cast<unsigned char>(*at);
-  if (first < 0x80) return 1;
-  if (first >= 0xC2 && first <= 0xDF) return tail(1) ? 2 : 0;
-  if (first >= 0xE0 && first <= 0xEF) {
-    unsigned low = first == 0xE0 ? 0xA0 : 0x80;
-    unsigned high = first == 0xED ? 0x9F : 0xBF;
-    return byte(1) >= low && byte(1) <= high && tail(2) ? 3 : 0;
-  }
-  if (first >= 0xF0 && first <= 0xF4) {
-    unsigned low = first == 0xF0 ? 0x90 : 0x80;
-    unsigned high = first == 0xF4 ? 0x8F : 0xBF;
-    return byte(1) >= low && byte(1) <= high && tail(2) && tail(3) ? 4 : 0;
-  }
-  return 0;
-}
-
 /// Writes JSON in small pieces to append(to, data, size).
 class Output {
  public:
@@ -103,19 +83,7 @@ class Output {
   }
   /// What is not UTF-8 becomes U+FFFD.
   void string(std::string_view text) {
-    raw('"');
-    const char* at = text.data();
-    const char* end = at + text.size();
-    while (at != end) {
-      const char* plain = at;
-      while (at != end && static_cast<unsigned char>(*at) >= 0x20 && static_cast<unsigned char>(*at) < 0x80 &&
-             *at != '"' && *at != '\\') {
-        ++at;
-      }
-      raw({plain, static_cast<std::size_t>(at - plain)});
-      if (at != end) at += special(at, end);
-    }
-    raw('"');
+    write_json_string(text, [this](std::string_view part) { raw(part); });
   }
 
   void flush() {
@@ -124,45 +92,11 @@ class Output {
   }
 
  private:
-  std::size_t special(const char* at, const char* end) {
-    unsigned char c = static_cast<unsigned char>(*at);
-    if (c >= 0x80) {
-      std::size_t length = utf8_length(at, end);
-      raw(length != 0 ? std::string_view(at, length) : std::string_view("\xEF\xBF\xBD"));
-      return std::max<std::size_t>(length, 1);
-    }
-    switch (c) {
-      case '"':
-        raw("\\\"");
-        break;
-      case '\\':
-        raw("\\\\");
-        break;
-      case '\n':
-        raw("\\n");
-        break;
-      case '\r':
-        raw("\\r");
-        break;
-      case '\t':
-        raw("\\t");
-        break;
-      default: {
-        constexpr char hex[] = "0123456789abcdef";
-        const char escape[] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
-        raw({escape, sizeof(escape)});
-      }
-    }
-    return 1;
-  }
-
   Append append_;
   void* to_;
   std::size_t used_ = 0;
   char buffer_[512];
 };
-
-inline void append_json_string(std::string& out, std::string_view text) { Output(out).string(text); }
 
 /// Where in a value the reader stands: a chain on the stack, written out only for an error.
 struct Path {

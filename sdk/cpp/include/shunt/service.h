@@ -43,7 +43,7 @@ inline namespace sdk {
 enum class Effect { any, idempotent, none };
 
 struct CommandOptions {
-  std::string description;
+  std::string description = {};
   Effect effect = Effect::any;
   std::chrono::milliseconds timeout{0};  ///< The default deadline of its calls; zero: the service's.
 };
