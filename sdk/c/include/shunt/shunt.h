@@ -45,9 +45,10 @@ typedef struct shunt_pair {
 
 /* The type of a message that is passed inside one process without serialization. Static: lives as long as the module. */
 typedef struct shunt_type {
-  uint32_t size;           /* of this struct */
-  uint32_t value_bytes;    /* sizeof the value */
-  uint64_t fingerprint[2]; /* of names, fields, offsets, sizes, standard library, compiler: equal means the same layout */
+  uint32_t size;        /* of this struct */
+  uint32_t value_bytes; /* sizeof the value */
+  uint64_t
+      fingerprint[2]; /* of names, fields, offsets, sizes, standard library, compiler: equal means the same layout */
   void (*destroy)(void* value);
   void* (*copy)(const void* value);
   /* Writes the value as JSON: calls append(to, data, size) one or more times. */
@@ -71,9 +72,9 @@ typedef struct shunt_message {
 
 typedef struct shunt_status {
   uint32_t size;
-  uint32_t code;       /* 0 is ok */
-  uint32_t retry;      /* 0 no, 1 later, 2 reconnect, 3 elsewhere */
-  shunt_slice id;      /* "S1004", or empty */
+  uint32_t code;  /* 0 is ok */
+  uint32_t retry; /* 0 no, 1 later, 2 reconnect, 3 elsewhere */
+  shunt_slice id; /* "S1004", or empty */
   shunt_slice message;
   shunt_slice details; /* a JSON array, or empty */
 } shunt_status;
@@ -86,17 +87,17 @@ typedef struct shunt_context shunt_context; /* where this code runs: a module on
 /* How a call begins, both ways. */
 typedef struct shunt_open {
   uint32_t size;
-  uint32_t flags;             /* SHUNT_HAS_MESSAGE, SHUNT_LAST */
-  shunt_slice target;         /* going out: "service.command"; coming in: the command */
-  int64_t deadline_ns;        /* CLOCK_MONOTONIC; SHUNT_NO_DEADLINE for none (going out: the caller's default) */
+  uint32_t flags;      /* SHUNT_HAS_MESSAGE, SHUNT_LAST */
+  shunt_slice target;  /* going out: "service.command"; coming in: the command */
+  int64_t deadline_ns; /* CLOCK_MONOTONIC; SHUNT_NO_DEADLINE for none (going out: the caller's default) */
   const shunt_pair* metadata;
   size_t metadata_count;
-  uint32_t principal_kind;    /* coming in: 0 none, 1 service, 2 gateway, 3 operator, 4 node */
-  uint32_t command;           /* coming in: index in shunt_module.commands; UINT32_MAX in a worker */
+  uint32_t principal_kind; /* coming in: 0 none, 1 service, 2 gateway, 3 operator, 4 node */
+  uint32_t command;        /* coming in: index in shunt_module.commands; UINT32_MAX in a worker */
   shunt_slice principal_service;
   shunt_slice principal_user;
-  shunt_slice token;          /* opaque; hand it on by setting parent */
-  shunt_call* parent;         /* going out: the incoming call on whose behalf, or NULL. Its deadline bounds this one,
+  shunt_slice token;  /* opaque; hand it on by setting parent */
+  shunt_call* parent; /* going out: the incoming call on whose behalf, or NULL. Its deadline bounds this one,
                                  its token and trace travel, its cancellation cancels this one. */
 } shunt_open;
 
@@ -128,12 +129,12 @@ typedef struct shunt_event {
   uint32_t flags;  /* SHUNT_HAS_MESSAGE, SHUNT_LAST (this was the caller's last message) */
   uint32_t reason; /* CANCEL */
   shunt_call* call;
-  void* user;      /* what set_user() gave the call; NULL for SHUNT_EVENT_CALL */
+  void* user; /* what set_user() gave the call; NULL for SHUNT_EVENT_CALL */
   /* Module: given to the receiver: it takes the message by clearing `message->type` (typed) or by setting
    * `message->release` to NULL after keeping owner (bytes); what it leaves is freed after on_event returns.
    * Worker: valid until the next shunt_worker_poll(); taken the same way. */
   shunt_message* message;
-  size_t cost;     /* of the message: give it back with consume() when it is dealt with */
+  size_t cost; /* of the message: give it back with consume() when it is dealt with */
   const shunt_open* open;
   const shunt_status* status;
   const shunt_pair* metadata;
@@ -221,9 +222,9 @@ typedef struct shunt_worker shunt_worker;
 
 typedef struct shunt_worker_options {
   uint32_t size;
-  uint32_t concurrency;    /* calls at once beyond which an OPEN is refused; 0: what the node said */
-  shunt_slice sdk;         /* "python 0.1.0": for `shunt ps` and the logs */
-  shunt_slice definition;  /* the service as JSON, as in shunt_module */
+  uint32_t concurrency;   /* calls at once beyond which an OPEN is refused; 0: what the node said */
+  shunt_slice sdk;        /* "python 0.1.0": for `shunt ps` and the logs */
+  shunt_slice definition; /* the service as JSON, as in shunt_module */
 } shunt_worker_options;
 
 /* True when this process was started by a node as a worker (SHUNT_LINKS is set). Any thread. */
