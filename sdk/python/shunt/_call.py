@@ -21,15 +21,6 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-    class _StreamBase(Generic[T]):
-        pass
-else:
-    T = None
-
-    class _StreamBase:
-        __slots__ = ()
-        __class_getitem__ = classmethod(GenericAlias)
-
 
 # The numbers of shunt.h.
 EVENT_CALL = 1
@@ -122,16 +113,17 @@ class Call:
     @property
     def deadline(self) -> float | None:
         """When the caller stops waiting, in seconds of time.monotonic(); None without one."""
-        nanoseconds = self._handle.deadline_ns
+        nanoseconds: int | None = self._handle.deadline_ns
         return None if nanoseconds is None else nanoseconds / 1e9
 
     @property
     def remaining(self) -> float | None:
         """Seconds until the deadline, at least 0; None without one."""
-        nanoseconds = self._handle.deadline_ns
+        nanoseconds: int | None = self._handle.deadline_ns
         if nanoseconds is None:
             return None
-        return max(0.0, (nanoseconds - self._runtime.worker.now()) / 1e9)
+        now: int = self._runtime.worker.now()
+        return max(0.0, (nanoseconds - now) / 1e9)
 
     @property
     def cancelled(self) -> bool:
@@ -155,7 +147,8 @@ class Call:
     @property
     def metadata_all(self) -> tuple[tuple[str, str | bytes], ...]:
         """The same in the order it came, with every value of repeated keys."""
-        return self._handle.metadata()
+        pairs: tuple[tuple[str, str | bytes], ...] = self._handle.metadata()
+        return pairs
 
     @property
     def principal(self) -> Principal:
@@ -558,7 +551,7 @@ async def _send_one(outgoing: Outgoing, request: Any) -> bool:
         await outgoing.credit_waiter
     if outgoing.status is not None:
         return False
-    sent = outgoing.handle.send(encode_message(request))
+    sent: int = outgoing.handle.send(encode_message(request))
     runtime.flush_soon()
     outgoing.held = sent == SENT_HELD
     return sent != SENT_ENDED
@@ -602,6 +595,7 @@ class AsyncAnswers:
         if client is None:
             raise StopAsyncIteration
         self._begin = (None, "", (), {})
+        outgoing: Outgoing
         outgoing, requests = client._open(command, body, arguments, True)
         self._outgoing = outgoing
         outgoing.runtime.flush_soon()
@@ -628,52 +622,66 @@ class AsyncAnswers:
 # Streams coming in ----------------------------------------------------------------------------------------------------
 
 
-class Stream(_StreamBase[T] if TYPE_CHECKING else _StreamBase):  # type: ignore[misc]
-    """The requests of a call whose caller streams: iterate with `async for` in an async handler, `for` in a sync one.
+if TYPE_CHECKING:
 
-    As a hint, `Stream[Item]` says that each message is an Item.
-    """
+    class Stream(Generic[T]):
+        """The requests of a call whose caller streams."""
 
-    __slots__ = ("_read", "_run")
+        def __init__(self, run: Any, read: Any) -> None: ...
+        def __aiter__(self) -> AsyncIterator[T]: ...
+        def __iter__(self) -> Iterator[T]: ...
+        async def __anext__(self) -> T: ...
+        def __next__(self) -> T: ...
 
-    def __init__(self, run: Any, read: Any) -> None:
-        self._run = run
-        self._read = read
+else:
 
-    def __aiter__(self) -> AsyncIterator[T]:
-        return self  # type: ignore[return-value]
+    class Stream:  # typing.Generic would cost an import at a worker's start
+        """The requests of a call whose caller streams: iterate with `async for` in an async handler, `for` in a sync one.
 
-    def __iter__(self) -> Iterator[T]:
-        return self  # type: ignore[return-value]
+        As a hint, `Stream[Item]` says that each message is an Item.
+        """
 
-    async def __anext__(self) -> T:
-        run = self._run
-        while not run.inbox:
-            if run.no_more:
-                raise StopAsyncIteration
-            run.check_cancelled()
-            run.waiter = run.runtime.loop.create_future()
-            await run.waiter
-        value = self._take()
-        run.runtime.flush_soon()  # the credit
-        return value
+        __slots__ = ("_read", "_run")
+        __class_getitem__ = classmethod(GenericAlias)
 
-    def __next__(self) -> T:
-        run = self._run
-        while not run.inbox:
-            if run.no_more:
-                raise StopIteration
-            run.check_cancelled()
-            run.runtime.pump(-1)
-        return self._take()
+        def __init__(self, run, read):
+            self._run = run
+            self._read = read
 
-    def _take(self) -> T:
-        run = self._run
-        index = run.taken
-        run.taken += 1
-        data, cost = run.inbox.popleft()
-        run.handle.consume(cost)
-        return self._read(data, index)
+        def __aiter__(self):
+            return self
+
+        def __iter__(self):
+            return self
+
+        async def __anext__(self):
+            run = self._run
+            while not run.inbox:
+                if run.no_more:
+                    raise StopAsyncIteration
+                run.check_cancelled()
+                run.waiter = run.runtime.loop.create_future()
+                await run.waiter
+            value = self._take()
+            run.runtime.flush_soon()  # the credit
+            return value
+
+        def __next__(self):
+            run = self._run
+            while not run.inbox:
+                if run.no_more:
+                    raise StopIteration
+                run.check_cancelled()
+                run.runtime.pump(-1)
+            return self._take()
+
+        def _take(self):
+            run = self._run
+            index = run.taken
+            run.taken += 1
+            data, cost = run.inbox.popleft()
+            run.handle.consume(cost)
+            return self._read(data, index)
 
 
 def cancelled_error(reason: int) -> Error:

@@ -135,7 +135,8 @@ class Command:
 
         def read(data: bytes) -> dict[str, Any]:
             try:
-                return check(loads(data.decode()) if data else {})
+                arguments: dict[str, Any] = check(loads(data.decode()) if data else {})
+                return arguments
             except Mismatch as mismatch:
                 raise Error(INVALID_ARGUMENT, str(mismatch), id="S1030") from None
             except (ValueError, RecursionError) as error:

@@ -84,7 +84,7 @@ def type_name(kind: type) -> str:
 try:
     from _json import encode_basestring as _encode_string, make_encoder as _make_encoder, make_scanner as _make_scanner
 
-    _scan = _make_scanner(_Options)
+    _scan = _make_scanner(_Options)  # type: ignore[arg-type]
     _encode = _make_encoder(None, default, _encode_string, None, ":", ",", False, False, False)
 
     def loads(text: str) -> Any:

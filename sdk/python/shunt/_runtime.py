@@ -154,7 +154,7 @@ class Run:
         if not self.answered:
             self.answered = True
             send_metadata(self.handle, self.call, is_raw)
-        sent = self.handle.send(data)
+        sent: int = self.handle.send(data)
         self.held = sent == SENT_HELD
         return sent
 
@@ -477,7 +477,7 @@ def run(service: Any) -> None:
         sys.exit(f"shunt: the extension _shunt can't be loaded by {sys.executable} ({sys.version.split()[0]}): {error}")
     from . import __version__
 
-    from _signal import SIGINT, signal
+    from _signal import SIGINT, signal  # type: ignore[import-not-found]  # signal, without its enums
 
     # Ctrl-C in a terminal reaches the whole process group; the supervisor decides what it means for a worker.
     signal(SIGINT, _ignore)

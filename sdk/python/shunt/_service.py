@@ -76,7 +76,7 @@ class Service:
                 timeout = f"{max(1, round(seconds * 1000))}ms"
 
         def register(function: Any) -> Any:
-            own_name = name or getattr(function, "__name__", "")
+            own_name = name or str(getattr(function, "__name__", ""))
             if not is_command_name(own_name):
                 raise ValueError(
                     f"{own_name!r} can't be the name of a command: use letters, digits, _ and -, beginning with a letter "
@@ -109,7 +109,8 @@ class Service:
         A handler uses `call.service()`, by which deadline, user and trace travel along."""
         if self._runtime is None:
             raise RuntimeError("the service is not running: other services can be called once run() has begun")
-        return self._runtime.service(name)
+        client: ServiceClient = self._runtime.service(name)
+        return client
 
     def definition(self) -> dict[str, Any]:
         """What the service is, as the node learns it: its commands, their types and docs."""

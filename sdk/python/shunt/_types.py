@@ -587,7 +587,7 @@ class Compiler:
         return make
 
     def _typed_dict_fields(self, kind: type, fields: Fields) -> Check:
-        required = getattr(kind, "__required_keys__", frozenset())
+        required: frozenset[str] = getattr(kind, "__required_keys__", frozenset())
         hints = _hints(kind)
         # Under `from __future__ import annotations` the class itself can't see Required and NotRequired.
         import typing
