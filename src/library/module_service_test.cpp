@@ -4,9 +4,10 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <fstream>
+#include <array>
 #include <map>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "call/client_call.h"
@@ -405,6 +406,75 @@ TEST_F(Modules, calls_that_are_open_when_the_service_goes_end) {
   EXPECT_TRUE(stubborn.ended());
   EXPECT_TRUE(reading.ended());
   EXPECT_EQ(reading.status().code(), Code::unavailable);
+}
+
+// ---- Threads ----------------------------------------------------------------------------------------------------------
+
+// One loop of several that share a library, as the serving loops of a node do.
+struct ServingLoop {
+  explicit ServingLoop(const Library& library) : loop(loop::EpollLoop::create({.name = "serving"}).value()) {
+    ModuleOptions options;
+    options.self = {.kind = PrincipalKind::service, .service = "shop"};
+    service = ModuleService::create(library, *loop, router, options).value();
+    auto definition = std::make_shared<call::ServiceDefinition>();
+    definition->app = definition->name = definition->full_name = "shop";
+    definition->uses = {{"shop", ""}};
+    definition->allow_all = true;
+    for (std::string command : {"get", "twice", "streams", "count", "sum", "doubles", "who"}) {
+      definition->commands[command].name = command;
+    }
+    auto route = std::make_shared<call::Route>();
+    route->definition = definition;
+    route->stats = std::make_shared<call::ServiceStats>();
+    route->instances.push_back(std::make_shared<LocalInstance>(*loop, *service));
+    auto routing = std::make_shared<call::Routing>();
+    routing->routes["shop"] = route;
+    router.install(routing);
+  }
+  ~ServingLoop() { router.install(std::make_shared<call::Routing>()); }
+
+  loop::Task<void> ask_often(int times) {
+    for (int i = 0; i < times; ++i) {
+      for (auto [command, request, answer] :
+           {std::array<std::string_view, 3>{"twice", R"({"sku":"apple","count":2})", R"({"cents":3980})"},
+            {"streams", R"({"to":10})", R"({"n":90})"},
+            {"get", R"({"sku":"","count":1})", "invalid_argument: sku is empty"}}) {
+        CallStart start{
+            .service = "shop", .command = command, .deadline = Deadline::after(loop->now(), 60s), .principal = &node};
+        auto got = co_await call::call_unary(router, *loop, start, text(request));
+        auto words = got ? std::string(got->bytes().view()) : got.error().to_string();
+        if (words != answer) problem = words;
+      }
+    }
+    loop->stop();
+  }
+  void run(int times) {
+    scope.spawn(ask_often(times));
+    loop->run();
+  }
+
+  Own<loop::EpollLoop> loop;
+  SeededRandom random{1};
+  Principal node{.kind = PrincipalKind::node};
+  call::Router router{*loop, 0, random};
+  Own<ModuleService> service;
+  std::string problem;
+  loop::Scope scope{*loop};
+};
+
+TEST(Threads, a_module_serves_several_loops_at_once) {
+  auto library = Library::load(module_path("shop"), {}).value();
+  std::vector<std::thread> threads;
+  std::vector<std::string> problems(3);
+  for (auto& problem : problems) {
+    threads.emplace_back([&library, &problem] {
+      ServingLoop serving(*library);
+      serving.run(200);
+      problem = serving.problem;
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(problems, std::vector<std::string>(3));
 }
 
 }  // namespace
