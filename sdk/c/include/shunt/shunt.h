@@ -47,8 +47,8 @@ typedef struct shunt_pair {
 typedef struct shunt_type {
   uint32_t size;        /* of this struct */
   uint32_t value_bytes; /* sizeof the value */
-  uint64_t
-      fingerprint[2]; /* of names, fields, offsets, sizes, standard library, compiler: equal means the same layout */
+  /* Of names, fields, offsets, sizes, standard library and compiler: equal means the same layout. */
+  uint64_t fingerprint[2];
   void (*destroy)(void* value);
   void* (*copy)(const void* value);
   /* Writes the value as JSON: calls append(to, data, size) one or more times. */
@@ -96,9 +96,10 @@ typedef struct shunt_open {
   uint32_t command;        /* coming in: index in shunt_module.commands; UINT32_MAX in a worker */
   shunt_slice principal_service;
   shunt_slice principal_user;
-  shunt_slice token;  /* opaque; hand it on by setting parent */
-  shunt_call* parent; /* going out: the incoming call on whose behalf, or NULL. Its deadline bounds this one,
-                                 its token and trace travel, its cancellation cancels this one. */
+  shunt_slice token; /* opaque; hand it on by setting parent */
+  /* Going out: the incoming call on whose behalf, or NULL. Its deadline bounds this one, its token and trace travel, its
+   * cancellation cancels this one. */
+  shunt_call* parent;
 } shunt_open;
 
 enum { SHUNT_HAS_MESSAGE = 1, SHUNT_LAST = 2 };
