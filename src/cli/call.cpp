@@ -63,7 +63,7 @@ std::unexpected<Status> bad_json(std::string_view text, std::string_view origin,
     message +=
         "\nA request is a JSON object, such as '{\"name\": \"Ann\"}'. A file's content is sent with @FILE, raw bytes "
         "with --content-type.";
-  return fail(Code::invalid_argument, "S5003", std::move(message));
+  return fail(Code::invalid_argument, "S5017", std::move(message));
 }
 
 Result<std::string> read_descriptor(int fd, std::string_view origin) {

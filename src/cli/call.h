@@ -16,7 +16,7 @@ struct RequestBody {
 
 /// Checks that `text` is one JSON value, or several on a stream (then it is sent as NDJSON, a line each).
 /// `origin` is for messages: "the argument", "stdin", a file's name.
-/// Errors: S5003 with line, column, the line itself and a caret.
+/// Errors: S5017 with line, column, the line itself and a caret.
 Result<RequestBody> json_request(std::string_view text, std::string_view origin);
 
 }  // namespace shunt::cli

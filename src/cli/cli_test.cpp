@@ -154,7 +154,7 @@ TEST(Settings, listen_addresses) {
 
 TEST(Request, json_is_checked_with_its_place) {
   const auto error = json_request("{\n  \"sku\": tea\n}", "basket.json").error();
-  EXPECT_EQ(error.id(), "S5003");
+  EXPECT_EQ(error.id(), "S5017");
   EXPECT_NE(error.message().find("basket.json, line 2, column"), std::string_view::npos) << error.message();
   EXPECT_NE(error.message().find("\n    \"sku\": t"), std::string_view::npos) << error.message();
   EXPECT_NE(error.message().find("^"), std::string_view::npos);
@@ -171,7 +171,7 @@ TEST(Request, one_value_is_json_and_several_are_a_stream) {
 TEST(Request, hostile_json_is_an_error_not_a_crash) {
   for (const std::string& text : {std::string(), std::string("\n\n\n"), std::string("\0", 1), std::string(100'000, '['),
                                   std::string("\xff\xfe"), std::string(5000, 'x'), std::string("1e999")})
-    EXPECT_EQ(json_request(text, "stdin").error().id(), "S5003");
+    EXPECT_EQ(json_request(text, "stdin").error().id(), "S5017");
 }
 
 TEST(Node, addresses) {
@@ -301,7 +301,7 @@ TEST(HttpClient, a_socket_behind_a_long_path_is_reached) {
   const auto deep = base / std::string(100, 'a') / std::string(100, 'b');
   std::filesystem::create_directories(deep);
   const auto error = call_manager({"", deep.string()}, "ps", "{}").error();
-  EXPECT_EQ(error.id(), "S5001");
+  EXPECT_EQ(error.id(), "S5015");
   EXPECT_EQ(error.message().find("too long"), std::string_view::npos) << error.message();
   std::filesystem::remove_all(base);
 }

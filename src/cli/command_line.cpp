@@ -186,7 +186,7 @@ void add_rest(CLI::App& app, Raw& raw) {
 
 Exit wrong(std::string_view command, std::string_view what) {
   const std::string name = command.empty() ? "shunt" : fmt::format("shunt {}", command);
-  return {exit_usage, "", fmt::format("S5002 invalid_argument: {}: {}\nType: {} --help\n", name, what, name)};
+  return {exit_usage, "", fmt::format("S5016 invalid_argument: {}: {}\nType: {} --help\n", name, what, name)};
 }
 
 Exit wrong(const Status& status) { return {exit_usage, "", status.to_string() + "\n"}; }
@@ -215,7 +215,7 @@ std::string explain(const CLI::App& app, const CLI::App* command, const CLI::Par
 Result<void> read_into(std::optional<Duration>& to, std::string_view flag, const std::string& text) {
   if (text.empty()) return {};
   auto parsed = parse_duration(text);
-  if (!parsed) return fail(Code::invalid_argument, "S5002", fmt::format("{}: {}", flag, parsed.error().message()));
+  if (!parsed) return fail(Code::invalid_argument, "S5016", fmt::format("{}: {}", flag, parsed.error().message()));
   to = *parsed;
   return {};
 }
@@ -223,7 +223,7 @@ Result<void> read_into(std::optional<Duration>& to, std::string_view flag, const
 Result<void> read_into(std::optional<std::uint64_t>& to, std::string_view flag, const std::string& text) {
   if (text.empty()) return {};
   auto parsed = parse_size(text);
-  if (!parsed) return fail(Code::invalid_argument, "S5002", fmt::format("{}: {}", flag, parsed.error().message()));
+  if (!parsed) return fail(Code::invalid_argument, "S5016", fmt::format("{}: {}", flag, parsed.error().message()));
   to = *parsed;
   return {};
 }
@@ -252,7 +252,7 @@ Result<Command> finish_run(Raw& raw, const Settings& settings, const Environment
   node::RunOptions& run = raw.run;
   for (const std::string& each : run.listen)
     if (!is_listen_address(each))
-      return fail(Code::invalid_argument, "S5002",
+      return fail(Code::invalid_argument, "S5016",
                   fmt::format("--listen {}: is not ADDR:PORT, such as 127.0.0.1:8080 or [::1]:8080.", each));
   if (run.listen.empty()) run.listen = settings.listen;
   SHUNT_TRY(run.data, data_folder(raw, settings, environment));
@@ -286,21 +286,21 @@ Result<Command> finish_call(Raw& raw, const CLI::App& command, const Settings& s
   if (!split || split->first.empty() || split->second.empty() ||
       call.target.find_first_of("/?# \t\r\n") != std::string::npos)
     return fail(
-        Code::invalid_argument, "S5002",
+        Code::invalid_argument, "S5016",
         fmt::format("'{}' is not SERVICE.COMMAND, such as prices.get. `shunt ps` lists the services.", call.target));
   if (command.get_option("JSON")->count() > 0) call.argument = raw.argument;
   SHUNT_CHECK(read_into(call.timeout, "--timeout", raw.timeout));
   if (call.timeout && call.timeout->count() <= 0)
-    return fail(Code::invalid_argument, "S5002", "--timeout: must be more than zero.");
+    return fail(Code::invalid_argument, "S5016", "--timeout: must be more than zero.");
   for (const std::string& each : raw.metadata) {
     const auto equals = each.find('=');
     if (equals == std::string::npos || !is_metadata(each.substr(0, equals), each.substr(equals + 1)))
-      return fail(Code::invalid_argument, "S5002",
+      return fail(Code::invalid_argument, "S5016",
                   fmt::format("--metadata '{}': is not KEY=VALUE, such as user=ann.", each));
     call.metadata.emplace_back(each.substr(0, equals), each.substr(equals + 1));
   }
   if (!is_metadata("k", call.content_type))
-    return fail(Code::invalid_argument, "S5002", "--content-type: has a control character.");
+    return fail(Code::invalid_argument, "S5016", "--content-type: has a control character.");
   SHUNT_TRY(call.node, node_address(raw, settings, environment));
   return std::move(call);
 }
@@ -361,7 +361,7 @@ std::expected<Command, Exit> parse_command_line(int argc, const char* const* arg
     const auto near = nearest(argv[1], command_names);
     return std::unexpected(Exit{
         exit_usage, "",
-        fmt::format("S5002 invalid_argument: there is no command '{}'. {}There are: {}.\n", argv[1],
+        fmt::format("S5016 invalid_argument: there is no command '{}'. {}There are: {}.\n", argv[1],
                     near ? fmt::format("The nearest is: shunt {}. ", *near) : "", fmt::join(command_names, ", "))});
   }
   const auto chosen = [&]() -> CLI::App* {

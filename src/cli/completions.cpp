@@ -163,7 +163,7 @@ int completions(const CompletionsCommand& command) {
   } else if (command.shell == "fish") {
     write_out(fish_script);
   } else {
-    return report(Status(Code::invalid_argument, "S5002",
+    return report(Status(Code::invalid_argument, "S5016",
                          fmt::format("there are no completions for '{}'. There are: bash, zsh, fish.", command.shell)));
   }
   return 0;

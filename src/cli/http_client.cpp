@@ -33,11 +33,11 @@ std::string error_text(int number) { return std::strerror(number); }
 std::unexpected<Status> no_node(const Endpoint& endpoint, std::string_view why) {
   if (!endpoint.socket.empty())
     return fail(
-        Code::unavailable, "S5001",
+        Code::unavailable, "S5015",
         fmt::format("no node answers at {} ({}). Start one with: shunt run PATH. If it keeps its data elsewhere, say "
                     "where with --data DIR, or name its address with --at http://ADDR:PORT.",
                     endpoint.socket, why));
-  return fail(Code::unavailable, "S5001",
+  return fail(Code::unavailable, "S5015",
               fmt::format("no node answers at {} ({}). `shunt run` prints the address that it listens on.",
                           endpoint.to_string(), why));
 }

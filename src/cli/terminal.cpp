@@ -136,8 +136,8 @@ int report(const Status& status) {
   write_err(line);
   if (style.is_colored() && !id.empty())
     write_err(style.dim(fmt::format("  more: shunt help {}", printable(id))) + "\n");
-  if (id == "S5001") return exit_unavailable;
-  if (id == "S5002" || id == "S5003" || id == "S5004" || id == "S5009") return exit_usage;
+  if (id == "S5015") return exit_unavailable;
+  if (id == "S5004" || id == "S5009" || id == "S5016" || id == "S5017") return exit_usage;
   return 1;
 }
 
