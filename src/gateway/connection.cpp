@@ -111,6 +111,10 @@ void Connection::read() {
       process();
       if (closed_) return;
       if (lingering_) break;
+      if (size < shared_.scratch.size() && !Watch::is_hung_up()) {
+        unread_ = false;
+        return;
+      }
     } else if (count == 0) {
       on_end_of_input();
       return;

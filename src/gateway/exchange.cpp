@@ -79,7 +79,7 @@ constexpr std::string_view ignored_prefixes[] = {"accept-", "connect-",     "con
 
 Field field_of(std::string_view name) {
   for (const KnownField& known : known_fields) {
-    if (net::iequals(name, known.name)) return known.field;
+    if (name.size() == known.name.size() && net::iequals(name, known.name)) return known.field;
   }
   for (const std::string_view prefix : ignored_prefixes) {
     if (name.size() > prefix.size() && net::iequals(name.substr(0, prefix.size()), prefix)) return Field::ignored;
@@ -140,6 +140,22 @@ std::string one_line(std::string_view text) {
   return out;
 }
 
+// A message as a server-sent event: each of its lines is a data line.
+std::string event_text(std::string_view text) {
+  std::string event;
+  for (bool more = true; more;) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    std::string_view line = text.substr(0, end);
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    event += "data: ";
+    event += one_line(line);
+    event += '\n';
+    more = end < text.size();
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return event + "\n";
+}
+
 }  // namespace
 
 bool Exchange::keeps_connection() const { return keep_alive_ && !is_shutting_down_ && !connection_.shared().draining; }
@@ -158,6 +174,7 @@ void Exchange::begin(const net::RequestHead& head, bool whole) {
   owed_ = 0;
   answer_bytes_ = 0;
   lines_scanned_ = 0;
+  principal_.user.clear();
   began_ = shared.loop.now();
   if (shared.hooks.access_log) {
     log_method_ = head.method;
@@ -186,7 +203,15 @@ void Exchange::body(std::string_view piece, bool last) {
   } else if (last && body_.empty()) {
     whole_body_ = Bytes::copy_of(piece);
   } else {
+    Shared& shared = connection_.shared();
+    if (shared.collected_bytes + piece.size() > shared.limits.collected_bytes_max) {
+      answer_error(503, Status(Code::resource_exhausted, "S4003", "too many request bodies are on their way at once")
+                            .with_retry(Retry::later));
+      return;
+    }
     body_.append(piece);
+    collected_ += piece.size();
+    shared.collected_bytes += piece.size();
   }
 }
 
@@ -533,6 +558,7 @@ void Exchange::start_call(const net::RequestHead& head) {
   wants_events_ = streams_answer_ && accepts(facts_.accept, "text/event-stream");
 
   call::Opening opening;
+  release_collected();
   if (!takes_lines_) {
     if (!body_.empty()) whole_body_ = Bytes::adopt(std::move(body_));
     body_.clear();
@@ -718,35 +744,22 @@ void Exchange::on_end(Status status, call::Metadata trailers) {
 
 void Exchange::stream_message(call::Message& message) {
   if (!head_written_) begin_stream();
+  if (head_only_) {
+    // The head says all that HEAD asks for; the stream itself may have no end.
+    if (!starting_) call_.reset();
+    finish(200);
+    return;
+  }
   owed_ += message.cost();
-  if (!head_only_) {
-    std::string_view text = message.bytes().view();
-    switch (form_) {
-      case Form::events: {
-        std::string event;
-        while (true) {
-          const std::size_t end = std::min(text.find('\n'), text.size());
-          std::string_view line = text.substr(0, end);
-          if (line.ends_with('\r')) line.remove_suffix(1);
-          event += "data: ";
-          event += line.find('\r') == std::string_view::npos ? std::string(line) : one_line(line);
-          event += '\n';
-          if (end == text.size()) break;
-          text.remove_prefix(end + 1);
-        }
-        append_stream(event, "\n");
-        break;
-      }
-      case Form::raw:
-        append_stream(text);
-        break;
-      default:
-        if (text.find_first_of("\r\n") == std::string_view::npos) {
-          append_stream(text, "\n");
-        } else {
-          append_stream(one_line(text), "\n");
-        }
-    }
+  const std::string_view text = message.bytes().view();
+  if (form_ == Form::events) {
+    append_stream(event_text(text));
+  } else if (form_ == Form::raw) {
+    append_stream(text);
+  } else if (text.find_first_of("\r\n") == std::string_view::npos) {
+    append_stream(text, "\n");
+  } else {
+    append_stream(one_line(text), "\n");
   }
   give_credit();
 }
@@ -900,6 +913,7 @@ void Exchange::finish(int http_status) {
     record.user = principal_.user;
     shared.hooks.access_log(record);
   }
+  release_collected();
   message_ = call::Message();
   if (!metadata_.empty()) metadata_ = {};
   whole_body_ = {};
@@ -934,8 +948,11 @@ void Exchange::abandon() {
   if (phase_ == Phase::over && !call_) return;
   phase_ = Phase::over;
   Timer::disarm();
+  release_collected();
   call_.reset();
 }
+
+void Exchange::release_collected() { connection_.shared().collected_bytes -= std::exchange(collected_, 0); }
 
 void Exchange::shut_down() {
   is_shutting_down_ = true;

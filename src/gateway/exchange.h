@@ -128,6 +128,7 @@ class Exchange final : private call::CallerEvents, private loop::Timer {
   void write_connection(net::ResponseWriter& writer) const;
   void finish(int http_status);
   void give_credit();
+  void release_collected();
 
   Connection& connection_;
   Facts facts_;
@@ -151,7 +152,8 @@ class Exchange final : private call::CallerEvents, private loop::Timer {
   bool pumping_ = false;
   std::size_t lines_scanned_ = 0;  // of body_
   std::uint64_t answer_bytes_ = 0;
-  std::size_t owed_ = 0;  // credit not given back yet
+  std::size_t owed_ = 0;       // credit not given back yet
+  std::size_t collected_ = 0;  // what body_ counts in Shared::collected_bytes
   std::string body_;
   Bytes whole_body_;
   call::Message message_;

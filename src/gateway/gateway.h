@@ -31,6 +31,7 @@ struct GatewayLimits {
   std::size_t headers_max = 128;                       ///< Their number: 431.
   std::size_t metadata_bytes_max = 64u << 10;          ///< Of them, what travels with the call: 431.
   std::uint64_t body_bytes_max = 16u << 20;            ///< A body, or one line of a streamed one: 413.
+  std::size_t collected_bytes_max = 256u << 20;        ///< Of all bodies that are not whole yet, per loop: 503.
   std::size_t connections_max = 10'000;                ///< Of all gateways that share a GatewayStats: 503, then closed.
   Duration header_timeout = std::chrono::seconds(10);  ///< For a request's head, from its first byte on: 408.
   Duration body_timeout = std::chrono::seconds(30);    ///< Without a byte of an awaited body: 408.

@@ -174,6 +174,7 @@ class GatewayTest : public testing::Test {
     define("change", echo);
     define("count", count, Effect::none, StreamShape::server);
     define("flood", flood, Effect::any, StreamShape::server);
+    define("ticks", flood, Effect::none, StreamShape::server);
     define("hang", hang);
     define("fail", fail_with);
     define("sum", sum, Effect::any, StreamShape::client);
@@ -822,6 +823,33 @@ TEST_F(GatewayTest, each_limit_has_its_status) {
   EXPECT_TRUE(is_closed(refused("GET / HTTP/3.0\r\n\r\n", 505, "S4001")));
   EXPECT_TRUE(is_closed(refused("nonsense\r\n\r\n", 400, "S4001")));
   EXPECT_TRUE(is_closed(refused("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n", 501, "S4001")));
+}
+
+TEST_F(GatewayTest, bodies_that_come_slowly_have_a_limit_together) {
+  GatewayLimits limits;
+  limits.collected_bytes_max = 1500;
+  start({.dev = true, .loopback = true}, limits);
+  const std::string half = post("/prices/echo", std::string(2000, 'x')).substr(0, 1100);
+  const int first = connect();
+  write(first, half);
+  turn();
+  turn();
+  const int second = connect();
+  const Answer refused = ask(second, half);
+  EXPECT_EQ(refused.status, 503);
+  EXPECT_EQ(refused.header("shunt-error"), "S4003");
+  close(first);
+  turn_until([&] { return gateway_->connections() < 2; });
+  EXPECT_TRUE(is_closed(second));
+}
+
+TEST_F(GatewayTest, head_of_a_stream_ends_its_call) {
+  start();
+  const int fd = connect();
+  const Answer head = ask(fd, "HEAD /prices/ticks HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  EXPECT_EQ(head.header("content-type"), "application/x-ndjson");
+  turn_until([&] { return !seen_.cancelled.empty(); });
+  EXPECT_EQ(ask(fd, get("/livez")).body, "ok\n");
 }
 
 TEST_F(GatewayTest, a_refused_large_upload_reads_its_answer) {

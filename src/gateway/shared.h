@@ -46,6 +46,7 @@ struct Shared {
   net::Http1Limits http;
   std::shared_ptr<const TokenTable> tokens = std::make_shared<TokenTable>();
   bool draining = false;
+  std::size_t collected_bytes = 0;  ///< Of bodies that are not whole yet, of all connections.
   net::DateCache dates;
   std::array<char, 64u << 10> scratch;  ///< What recv() fills; one connection at a time uses it.
 

@@ -149,6 +149,9 @@ bool EpollLoop::turn(Duration wait) {
     milliseconds = static_cast<int>(std::min<std::int64_t>(whole, 1'000'000'000));
   }
   int count = epoll_wait(state.epoll, state.events.data(), State::batch, milliseconds);
+  // Told from a list that unwatch() can clear: a watch may be destroyed by a closure, a timer or another one's event.
+  state.pending.clear();
+  for (int i = 0; i < count; i++) state.pending.push_back(static_cast<Watch*>(state.events[i].data.ptr));
   Instant began = refresh_now();
 
   if (state.has_posted.load(std::memory_order_acquire)) {
@@ -168,14 +171,12 @@ bool EpollLoop::turn(Duration wait) {
 
   run_timers();
 
-  // Told from a list that unwatch() can clear: a watch may be destroyed by another one's event.
-  state.pending.clear();
-  for (int i = 0; i < count; i++) state.pending.push_back(static_cast<Watch*>(state.events[i].data.ptr));
   for (int i = 0; i < count; i++) {
     Watch* watch = state.pending[i];
     if (watch == nullptr) continue;
     auto mask = state.events[i].events;
     bool broken = (mask & (EPOLLERR | EPOLLHUP)) != 0;
+    watch->is_hung_up_ = broken || (mask & EPOLLRDHUP) != 0;
     watch->on_ready(broken || (mask & (EPOLLIN | EPOLLRDHUP)) != 0, broken || (mask & EPOLLOUT) != 0);
   }
   state.pending.clear();

@@ -20,6 +20,9 @@ class Watch {
   /// Told once for each edge; both may be true. An error or a hang-up is told as readable and writable.
   virtual void on_ready(bool readable, bool writable) = 0;
   [[nodiscard]] bool is_watching() const { return loop_ != nullptr; }
+  /// The peer has closed its end, or the descriptor is broken: as the last event had it. While it is false, a read that
+  /// returned less than there was room for has emptied the descriptor, and needs no second one that says EAGAIN.
+  [[nodiscard]] bool is_hung_up() const { return is_hung_up_; }
   /// Stops watching; safe inside on_ready and when not watching.
   void unwatch();
 
@@ -30,6 +33,7 @@ class Watch {
   friend class EpollLoop;
   class EpollLoop* loop_ = nullptr;
   int fd_ = -1;
+  bool is_hung_up_ = false;
 };
 
 class EpollLoop final : public Loop, public Clock {
