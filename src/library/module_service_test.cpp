@@ -212,17 +212,19 @@ TEST_F(Modules, json_goes_in_and_out) {
 }
 
 TEST_F(Modules, a_wrong_request_never_reaches_the_handler) {
-  EXPECT_EQ(ask("shop.get", R"({"sku":7,"count":1})"), "invalid_argument: sku: expected a string, found a number");
-  EXPECT_EQ(ask("shop.get_now", ""), "invalid_argument: sku is missing");
-  EXPECT_EQ(ask("shop.get", "{"), "invalid_argument: not JSON at offset 1: expected a key in quotes");
-  EXPECT_EQ(ask("shop.nothing", R"({"a":1})"), "invalid_argument: a is no known field; the command takes none");
+  EXPECT_EQ(ask("shop.get", R"({"sku":7,"count":1})"),
+            "S1030 invalid_argument: sku: expected a string, found a number");
+  EXPECT_EQ(ask("shop.get_now", ""), "S1030 invalid_argument: sku is missing");
+  EXPECT_EQ(ask("shop.get", "{"), "S1030 invalid_argument: not JSON at offset 1: expected a key in quotes");
+  EXPECT_EQ(ask("shop.nothing", R"({"a":1})"), "S1030 invalid_argument: a is no known field; the command takes none");
 }
 
 TEST_F(Modules, errors_and_exceptions_end_the_call) {
   EXPECT_EQ(ask("shop.get", R"({"sku":"","count":1})"), "invalid_argument: sku is empty");
   EXPECT_EQ(ask("shop.get", R"({"sku":"nothing","count":1})"), "not_found: there is no item nothing");
-  EXPECT_EQ(ask("shop.throws", "{}"), "internal: the handler of throws failed; the service's log says why");
-  EXPECT_EQ(ask("shop.throws_now", "{}"), "internal: the handler of throws_now failed; the service's log says why");
+  EXPECT_EQ(ask("shop.throws", "{}"), "S1031 internal: the handler of throws failed; the service's log says why");
+  EXPECT_EQ(ask("shop.throws_now", "{}"),
+            "S1031 internal: the handler of throws_now failed; the service's log says why");
   EXPECT_TRUE(logged("shop", "the handler of throws threw: secret"));
   EXPECT_TRUE(logged("shop", "the handler of throws_now threw: secret"));
 }
@@ -302,7 +304,7 @@ TEST_F(Modules, a_long_request_streams_with_credit) {
 TEST_F(Modules, a_wrong_message_of_a_stream_ends_the_call) {
   std::string result;
   run(sum(*this, 3, R"({"n":"x"})", result));
-  EXPECT_EQ(result, "invalid_argument: n: expected an integer, found a string");
+  EXPECT_EQ(result, "S1030 invalid_argument: n: expected an integer, found a string");
 }
 
 loop::Task<void> doubles(Modules& house, std::string& result) {

@@ -197,7 +197,7 @@ class Call : protected detail::EventTarget {
   void on_event(const shunt_event& event) final {
     switch (event.kind) {
       case SHUNT_EVENT_MESSAGE:
-        inbox_.push({*event.message, event.cost});
+        inbox_.push(*event.message, event.cost);
         if ((event.flags & SHUNT_LAST) != 0) half_closed_ = true;
         return wake(reading_);
       case SHUNT_EVENT_HALF_CLOSE:
@@ -378,7 +378,7 @@ class OutCall final : public EventTarget {
     switch (event.kind) {
       case SHUNT_EVENT_MESSAGE:
         if (discard) return at_->api->consume(call_, event.cost);
-        inbox.push({*event.message, event.cost});
+        inbox.push(*event.message, event.cost);
         return wake(reading);
       case SHUNT_EVENT_METADATA:
         return read_metadata(event, metadata);
@@ -498,7 +498,10 @@ class Reader {
         detail::Received message = call.inbox_.pop();
         call.at_->api->consume(call.call_, message.cost());
         detail::Argument<T> argument;
-        if (!argument.load(detail::message_type<T>(), &message.message(), call.input_error_)) return std::nullopt;
+        if (!argument.load(detail::message_type<T>(), &message.message(), call.input_error_)) {
+          call.input_error_ = std::move(*call.input_error_).with_id("S1030");
+          return std::nullopt;
+        }
         return argument.take();
       }
     };

@@ -92,27 +92,30 @@ class Received {
   std::size_t cost_ = 0;
 };
 
-/// Messages in the order in which they came. Bounded by the credit of the call.
+/// Messages in the order in which they came. Bounded by the credit of the call. Mostly there is one: it needs no memory.
 class Inbox {
  public:
   Inbox() = default;
   Inbox(const Inbox&) = delete;
   Inbox& operator=(const Inbox&) = delete;
   ~Inbox() {
-    while (first_ != nullptr) pop();
+    while (first_ != nullptr) unlink();
   }
-  [[nodiscard]] bool empty() const { return first_ == nullptr; }
-  void push(Received message) {
-    auto* node = new (Pool::allocate(sizeof(Node))) Node{std::move(message), nullptr};
+  [[nodiscard]] bool empty() const { return !has_front_; }
+  void push(shunt_message& message, std::size_t cost) {
+    if (!has_front_) {
+      front_ = Received(message, cost);
+      has_front_ = true;
+      return;
+    }
+    auto* node = new (Pool::allocate(sizeof(Node))) Node{Received(message, cost), nullptr};
     (last_ != nullptr ? last_->next : first_) = node;
     last_ = node;
   }
   Received pop() {
-    Node* node = std::exchange(first_, first_->next);
-    if (first_ == nullptr) last_ = nullptr;
-    Received message = std::move(node->message);
-    node->~Node();
-    Pool::free(node, sizeof(Node));
+    Received message = std::move(front_);
+    has_front_ = first_ != nullptr;
+    if (has_front_) front_ = unlink();
     return message;
   }
 
@@ -121,6 +124,16 @@ class Inbox {
     Received message;
     Node* next;
   };
+  Received unlink() {
+    Node* node = std::exchange(first_, first_->next);
+    if (first_ == nullptr) last_ = nullptr;
+    Received message = std::move(node->message);
+    node->~Node();
+    Pool::free(node, sizeof(Node));
+    return message;
+  }
+  Received front_;
+  bool has_front_ = false;
   Node* first_ = nullptr;
   Node* last_ = nullptr;
 };

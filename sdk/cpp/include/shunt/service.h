@@ -142,7 +142,7 @@ inline Error thrown_error(const Call& call, std::string_view command) {
   } catch (...) {
   }
   call.log(Level::error, std::string("the handler of ").append(command).append(" threw: ").append(what));
-  return internal("the handler of " + std::string(command) + " failed; the service's log says why");
+  return internal("the handler of " + std::string(command) + " failed; the service's log says why").with_id("S1031");
 }
 
 template <typename Handler>
@@ -220,7 +220,7 @@ class HandlerCommand final : public Command {
     } else {
       shunt_message* message = (event.flags & SHUNT_HAS_MESSAGE) != 0 ? event.message : nullptr;
       if constexpr (!has_request) {
-        if (!takes_nothing(message, error)) return std::nullopt;
+        if (!takes_nothing(message, error)) return misfit(error);
         if constexpr (Taken::writes) {
           return command.handler_(call, Writer<Response>(call));
         } else {
@@ -228,7 +228,7 @@ class HandlerCommand final : public Command {
         }
       } else {
         Argument<Request> argument;
-        if (!argument.load(command.request, message, error)) return std::nullopt;
+        if (!argument.load(command.request, message, error)) return misfit(error);
         if constexpr (Taken::writes) {
           return command.handler_(call, argument.take(), Writer<Response>(call));
         } else {
@@ -236,6 +236,10 @@ class HandlerCommand final : public Command {
         }
       }
     }
+  }
+  static std::nullopt_t misfit(std::optional<Error>& error) {
+    error = std::move(*error).with_id("S1030");
+    return std::nullopt;
   }
   static bool takes_nothing(const shunt_message* message, std::optional<Error>& error) {
     if (message == nullptr || (message->type == nullptr && message->size == 0)) return true;
@@ -283,7 +287,7 @@ class HandlerCommand final : public Command {
     void start(const shunt_event& event) {
       at_->api->set_user(call_, static_cast<EventTarget*>(this));
       if constexpr (Taken::reads) {
-        if ((event.flags & SHUNT_HAS_MESSAGE) != 0) inbox_.push({*event.message, event.cost});
+        if ((event.flags & SHUNT_HAS_MESSAGE) != 0) inbox_.push(*event.message, event.cost);
       }
       std::optional<Error> error;
       try {
