@@ -6,20 +6,23 @@ Each object here is the `owner` of a handle of the extension, or stands before o
 
 from __future__ import annotations
 
-from collections import deque
-from types import GenericAlias
 
 from ._error import CANCELLED, DEADLINE_EXCEEDED, INTERNAL, NAMES, Error
 from ._json import dumps, loads, renamed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
     from typing import Any, Generic, TypeVar
 
     from ._runtime import Runtime
 
     T = TypeVar("T")
+else:
+    from _collections import deque  # without the rest of collections: a worker's start pays for each import
+
+    GenericAlias = type(list[int])
 
 
 # The numbers of shunt.h.

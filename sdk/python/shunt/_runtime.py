@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import deque
 from time import monotonic_ns
 
 from ._call import (
@@ -41,7 +40,10 @@ from ._json import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections import deque
     from typing import Any
+else:
+    from _collections import deque
 
 #: A handler that took longer is slow, and for how many quick runs after it.
 _SLOW_NS = 100_000

@@ -90,7 +90,7 @@ def test_describe_imports_neither_asyncio_nor_typing_nor_the_extension(tmp_path)
     os.close(write)
     os.close(read)
     out, _ = process.communicate()
-    for name in ("asyncio", "typing", "inspect", "dataclasses", "json", "enum", "shunt._shunt"):
+    for name in ("asyncio", "typing", "inspect", "dataclasses", "json", "enum", "collections", "shunt._shunt"):
         assert f"'{name}'" not in out
 
 
