@@ -59,9 +59,17 @@ def services(shunt, data):
     """What `shunt ps` knows, or nothing: the banner is a courtesy and never fails the demo."""
     try:
         done = subprocess.run([shunt, "ps", "--json", "--data", data], capture_output=True, timeout=10, check=True)
-        return json.loads(done.stdout).get("services", [])
-    except (OSError, ValueError, subprocess.SubprocessError):
+        answer = json.loads(done.stdout)
+        for service in answer["services"]:
+            for instance in service.get("instances", []):
+                instance["pid"] = instance.get("pid") or answer["node"]["pid"]  # In the node's own process.
+        return answer["services"]
+    except (OSError, ValueError, KeyError, TypeError, subprocess.SubprocessError):
         return []
+
+
+def pids(service):
+    return ", ".join(str(instance["pid"]) for instance in service.get("instances", []))
 
 
 def language(service):
@@ -78,13 +86,12 @@ def banner(shunt, data, urls):
     if found:
         lines += ["", f"  {'SERVICE':<14}{'LANGUAGE':<10}{'BACKEND':<10}PID"]
         for service in found:
-            pids = ", ".join(str(i["pid"]) for i in service.get("instances", []) if i.get("pid"))
-            lines.append(f"  {service.get('name', ''):<14}{language(service):<10}{service.get('backend', ''):<10}{pids}")
+            lines.append(f"  {service.get('name', ''):<14}{language(service):<10}{service.get('backend', ''):<10}{pids(service)}")
     lines += ["", "Try, in another terminal:", ""]
     json_type = "-H 'content-type: application/json'"
     lines += [f"  curl '{url}/prices/get?sku=tea'",
               f"""  curl {json_type} -d '{{"items": [{{"sku": "tea", "count": 2}}]}}' {url}/cart/total""",
-              f"  curl '{url}/stock/watch?sku=tea&times=3'" if "watch" in commands(found, "stock") else
+              f"  curl -N '{url}/stock/watch?sku=tea&times=3'" if "watch" in commands(found, "stock") else
               f"  curl '{url}/stock/count?sku=tea'", ""]
     print("\n".join(lines), flush=True)
 

@@ -309,7 +309,7 @@ TEST(HttpClient, a_socket_behind_a_long_path_is_reached) {
 constexpr std::string_view ps_answer = R"({"node": {"pid": 10, "version": "0.1.0", "uptime_s": 3725.5, "restarts": 1,
   "last_crash": "prices: SIGSEGV", "listen": ["http://127.0.0.1:8080"]}, "services": [
   {"name": "prices", "type": "c++", "backend": "thread", "state": "ready", "calls": 12, "in_flight": 0, "restarts": 0, "last_error": null,
-   "commands": ["get"], "instances": [{"name": "prices", "pid": 10, "state": "ready", "in_flight": 0, "served": 12, "restarts": 0}]},
+   "commands": ["get"], "instances": [{"name": "prices", "pid": 0, "state": "ready", "in_flight": 0, "served": 12, "restarts": 0}]},
   {"name": "cart", "type": "python", "backend": "process", "state": "degraded", "calls": 7, "in_flight": 1, "restarts": 2,
    "last_error": "killed\u001b[2J by SIGKILL\nsecond line", "commands": ["total", "add"],
    "instances": [{"name": "cart-1", "pid": 11, "state": "ready", "in_flight": 1, "served": 4, "restarts": 0},

@@ -132,6 +132,13 @@ HttpClient::~HttpClient() {
   if (fd_ >= 0) ::close(fd_);
 }
 
+int HttpClient::peer_pid() const {
+  ucred credentials{};
+  socklen_t size = sizeof credentials;
+  if (endpoint_.socket.empty() || ::getsockopt(fd_, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) return 0;
+  return credentials.pid;
+}
+
 Result<ResponseHead> HttpClient::post(std::string_view target, const Headers& headers, std::string_view body) {
   const std::string host = endpoint_.socket.empty() ? endpoint_.to_string().substr(7) : "localhost";
   std::string head = fmt::format("POST {} HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\nconnection: close\r\n", target,

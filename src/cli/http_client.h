@@ -46,6 +46,8 @@ class HttpClient {
   Result<ResponseHead> post(std::string_view target, const Headers& headers, std::string_view body);
   /// The next piece of the answer's body, as it arrives; empty at its end.
   Result<std::string> read_piece();
+  /// The process that listens at the other end of a unix socket: a node's supervisor. 0 where it can't be known.
+  [[nodiscard]] int peer_pid() const;
   /// The whole body. Errors: S5008 beyond `bytes_max`.
   Result<std::string> read_all(std::size_t bytes_max);
 

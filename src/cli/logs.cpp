@@ -52,7 +52,7 @@ std::string render_log_line(std::string_view line, const Style& style) {
   std::string out;
   if (const std::string time = time_of(entry); !time.empty()) out += style.dim(printable(time)) + " ";
   if (!who.empty()) out += style.bold(printable(who)) + " ";
-  if (const std::string level = text_of(entry, "level"); !level.empty())
+  if (const std::string level = text_of(entry, "level"); !level.empty() && level != "output")
     out += painted_level(printable(level), style) + " ";
   // A text of several lines (a traceback) keeps them.
   const std::string text = text_of(entry, "text");

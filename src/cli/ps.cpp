@@ -70,13 +70,14 @@ std::string node_line(const json& node, const Style& style) {
 }
 
 /// The service's own row, with its only instance in it; further instances get rows below.
-void add_service(Table& table, const json& service) {
+void add_service(Table& table, const json& service, const std::string& node_pid) {
   const auto instances = list_of(service, "instances");
   const std::string state = text_of(service, "state");
   const bool alone = instances.size() == 1;
-  const auto row = [](std::string name, const json& of, std::string type, std::string backend,
-                      const std::string& state_text, std::string pid, std::string calls) {
-    if (pid == "0") pid = "-";  // None of its own yet.
+  const bool in_node = text_of(service, "backend") == "thread";
+  const auto row = [&](std::string name, const json& of, std::string type, std::string backend,
+                       const std::string& state_text, std::string pid, std::string calls) {
+    if (pid == "0") pid = in_node ? node_pid : "-";  // None of its own; or none yet.
     return std::vector<Cell>{{std::move(name)},
                              {std::move(type), Paint::dim},
                              {std::move(backend), Paint::dim},
@@ -104,7 +105,8 @@ Result<std::string> render_ps(std::string_view answer, const Style& style) {
   const json root = json::parse(answer, nullptr, false);
   if (!root.is_object() || !root.contains("services"))
     return fail(Code::internal, "S5008", "the node's manager answered something that is no list of services.");
-  std::string out = node_line(root.value("node", json::object()), style);
+  const json node = root.value("node", json::object());
+  std::string out = node_line(node, style);
   const auto services = list_of(root, "services");
   if (services.empty()) return out + "no services\n";
   Table table({{"SERVICE", Align::left},
@@ -116,7 +118,7 @@ Result<std::string> render_ps(std::string_view answer, const Style& style) {
                {"CALLS", Align::right},
                {"RESTARTS", Align::right},
                {"LAST ERROR", Align::left}});
-  for (const json& service : services) add_service(table, service);
+  for (const json& service : services) add_service(table, service, number_of(node, "pid"));
   return out + table.render(style);
 }
 

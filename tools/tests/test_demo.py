@@ -14,8 +14,8 @@ DEMO = pathlib.Path(__file__).resolve().parent.parent / "demo.py"
 STAND_IN = """#!{python}
 import json, os, signal, sys
 if sys.argv[1] == "ps":
-    print(json.dumps({{"services": [{{"name": "shop.cart", "type": "python", "backend": "process", "commands": ["total"],
-                                      "instances": [{{"pid": 41}}, {{"pid": 42}}]}}]}}))
+    print(json.dumps({{"node": {{"pid": 40}}, "services": [{{"name": "shop.cart", "type": "python", "backend": "process", "commands": ["total"],
+                                      "instances": [{{"pid": 41}}, {{"pid": 0}}]}}]}}))
     sys.exit(0)
 count = 0
 def told(number, frame):
@@ -61,7 +61,7 @@ def read_until(process, text):
 def test_the_banner_comes_after_ready_and_one_signal_drains(stand_in, tmp_path, number):
     process = start(stand_in(), tmp_path)
     banner = read_until(process, "/cart/total")
-    assert "http://127.0.0.1:8123/" in banner and "shop.cart" in banner and "Python" in banner and "41, 42" in banner
+    assert "http://127.0.0.1:8123/" in banner and "shop.cart" in banner and "Python" in banner and "41, 40" in banner
     process.send_signal(number)
     assert "drained after 1" in process.communicate()[0]
     assert process.returncode == 0
