@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <cstring>
 #include <optional>
 
 #include "link/local/cross_loop_link.h"
@@ -61,20 +60,23 @@ void ModuleHost::enter(void* owner, std::string_view service, std::string_view c
   note.loop->set_activity(service);
   if (note.page == nullptr) return;
   if (service.empty()) {
-    note.page->clear(note.slot);
+    note.page->set_known(note.slot, 0);
     return;
   }
-  // Written for each event of the module: no allocation, no formatting.
-  std::array<char, supervisor::ActivityPage::text_bytes_max> text;
-  std::size_t size = std::min(service.size(), text.size() - 1);
-  std::memcpy(text.data(), service.data(), size);
-  if (!command.empty()) {
-    text[size++] = '.';
-    std::size_t more = std::min(command.size(), text.size() - size);
-    std::memcpy(text.data() + size, command.data(), more);
-    size += more;
+  // Told several times in each call, so names are known by where they stand; they live as long as the module.
+  auto mixed = reinterpret_cast<std::uintptr_t>(command.empty() ? service.data() : command.data());
+  auto& known = note.known[(mixed >> 4) % note.known.size()];
+  if (known.service != service.data() || known.command != command.data()) {
+    std::string text(service);
+    if (!command.empty()) text.append(".").append(command);
+    known = {service.data(), command.data(), note.page->learn(text)};
+    if (known.number == 0) {
+      known = {};
+      note.page->set(note.slot, text);
+      return;
+    }
   }
-  note.page->set(note.slot, {text.data(), size});
+  note.page->set_known(note.slot, known.number);
 }
 
 library::ModuleOptions ModuleHost::options(Note& note) const {
@@ -94,7 +96,7 @@ loop::Task<Result<void>> ModuleHost::start() {
   services_.resize(loops_.serving());
   for (std::size_t i = 0; i < loops_.serving(); i++) {
     auto& routing = loops_.at(i);
-    notes_.push_back(make_own<Note>(Note{activity_, i, &routing.loop}));
+    notes_.push_back(make_own<Note>(activity_, i, &routing.loop));
     Result<Own<library::ModuleService>> made = fail(Code::internal, "not attached");
     auto* result = &made;
     auto* note = notes_.back().get();
@@ -124,7 +126,7 @@ Result<void> ModuleHost::start_own_thread(int number) {
   static std::atomic<std::size_t> next_slot{0};
   std::size_t slots_left = supervisor::ActivityPage::slots - loops_.all();
   std::size_t slot = loops_.all() + next_slot.fetch_add(1) % slots_left;
-  notes_.push_back(make_own<Note>(Note{activity_, slot, own->loop.get()}));
+  notes_.push_back(make_own<Note>(activity_, slot, own->loop.get()));
 
   Result<Own<library::ModuleService>> made = fail(Code::internal, "not attached");
   std::atomic<bool> attached{false};

@@ -2,6 +2,7 @@
 // ModuleHost: a C++ service of the thread backend. Its library is loaded into this process and lives on every serving
 // loop, or, with "threads": N, on N threads of its own.
 
+#include <array>
 #include <memory>
 #include <string>
 #include <thread>
@@ -39,9 +40,16 @@ class ModuleHost final : public ServiceHost {
  private:
   /// Where it notes what runs; one for each loop that it lives on.
   struct Note {
+    Note(supervisor::ActivityPage* where, std::size_t at, loop::EpollLoop* on) : page(where), slot(at), loop(on) {}
+    struct Known {
+      const char* service = nullptr;
+      const char* command = nullptr;
+      std::uint32_t number = 0;
+    };
     supervisor::ActivityPage* page;
     std::size_t slot;
     loop::EpollLoop* loop;
+    std::array<Known, 64> known;  ///< What the page has learned from this loop, by the names' addresses.
   };
   struct OwnThread;
 

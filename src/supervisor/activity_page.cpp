@@ -43,7 +43,8 @@ Result<ActivityPage> ActivityPage::open(os::Fd memory) {
 
 std::string ActivityPage::text(std::size_t slot) const {
   if (slot >= slots) return {};
-  const Slot& at = page()->slots[slot];
+  std::uint32_t number = page()->slots[slot].known.load(std::memory_order_acquire);
+  const Text& at = number > 0 && number <= known_max ? page()->known[number - 1] : page()->slots[slot];
   // Read once and bounded: the page was written by a process that went wrong.
   std::size_t size = std::min<std::size_t>(at.size.load(std::memory_order_acquire), text_bytes_max);
   std::string result(at.text, size);
@@ -67,6 +68,7 @@ std::string ActivityPage::last_words() const {
 
 void ActivityPage::reset() {
   page()->crashed.store(0, std::memory_order_release);
+  page()->learned.store(0, std::memory_order_release);
   for (std::size_t slot = 0; slot < slots; ++slot) clear(slot);
 }
 

@@ -32,13 +32,25 @@ class ActivityPage {
   /// A slot beyond the last is not written; longer text is cut.
   void set(std::size_t slot, std::string_view text) {
     if (slot >= slots) return;
-    Slot& at = page()->slots[slot];
-    std::size_t size = std::min(text.size(), text_bytes_max);
-    std::memcpy(at.text, text.data(), size);
-    at.size.store(static_cast<std::uint8_t>(size), std::memory_order_release);
+    page()->slots[slot].known.store(0, std::memory_order_relaxed);
+    write(page()->slots[slot], text);
   }
   void clear(std::size_t slot) {
-    if (slot < slots) page()->slots[slot].size.store(0, std::memory_order_release);
+    if (slot >= slots) return;
+    page()->slots[slot].size.store(0, std::memory_order_release);
+    page()->slots[slot].known.store(0, std::memory_order_release);
+  }
+  /// A text that is set often: from now on its number says it. 0 when there is no room for more; then set() the text.
+  /// Threads: one at a time for the same page is the caller's business; nothing breaks, a number may be lost.
+  std::uint32_t learn(std::string_view text) {
+    std::uint32_t number = page()->learned.fetch_add(1, std::memory_order_relaxed);
+    if (number >= known_max) return 0;
+    write(page()->known[number], text);
+    return number + 1;
+  }
+  /// One store: for what changes with every call.
+  void set_known(std::size_t slot, std::uint32_t number) {
+    if (slot < slots) page()->slots[slot].known.store(number, std::memory_order_release);
   }
   [[nodiscard]] std::string text(std::size_t slot) const;
 
@@ -53,15 +65,26 @@ class ActivityPage {
   [[nodiscard]] int fd() const { return memory_.get(); }
 
  private:
-  struct Slot {
+  static constexpr std::size_t known_max = 4096;
+  struct Text {
     std::atomic<std::uint8_t> size;
     char text[text_bytes_max];
+  };
+  struct Slot : Text {
+    std::atomic<std::uint32_t> known;  ///< A learned text that stands for this slot's; 0: its own.
   };
   struct Page {
     std::uint32_t magic;
     std::atomic<std::uint32_t> crashed;  ///< Slot + 1; 0: none.
+    std::atomic<std::uint32_t> learned;
     Slot slots[ActivityPage::slots];
+    Text known[known_max];
   };
+  static void write(Text& to, std::string_view text) {
+    std::size_t size = std::min(text.size(), text_bytes_max);
+    std::memcpy(to.text, text.data(), size);
+    to.size.store(static_cast<std::uint8_t>(size), std::memory_order_release);
+  }
   [[nodiscard]] Page* page() const { return reinterpret_cast<Page*>(mapping_.data()); }
 
   os::Fd memory_;

@@ -168,6 +168,25 @@ TEST(Supervisor, two_do_not_share_a_data_folder) {
   [[maybe_unused]] int ignored = std::system(("rm -rf " + std::string(folder)).c_str());
 }
 
+TEST(ActivityPage, a_learned_text_is_said_by_its_number) {
+  auto page = ActivityPage::create();
+  ASSERT_TRUE(page);
+  std::uint32_t number = page->learn("shop.prices.get");
+  ASSERT_NE(number, 0u);
+  page->set(2, "something else");
+  page->set_known(2, number);
+  EXPECT_EQ(page->text(2), "shop.prices.get");
+  page->set(2, "back");
+  EXPECT_EQ(page->text(2), "back");
+  page->set_known(2, number);
+  page->clear(2);
+  EXPECT_EQ(page->text(2), "");
+  std::uint32_t last = number;
+  while (std::uint32_t next = page->learn("x")) last = next;
+  EXPECT_GT(last, 1000u);
+  EXPECT_EQ(page->learn("no room"), 0u);
+}
+
 TEST(ActivityPage, is_read_from_another_mapping) {
   auto page = ActivityPage::create();
   ASSERT_TRUE(page);
