@@ -45,7 +45,6 @@ House::House(loop::EpollLoop& control, RunOptions options)
       options_(std::move(options)),
       log_(module::LogBook::Options{}),
       drain_asked_(control),
-      fast_asked_(control),
       scope_(control) {}
 
 House::~House() {
@@ -67,9 +66,16 @@ void House::start(std::function<void(int)> ended) {
 
 void House::on_shutdown(bool fast) {
   stopping_ = true;
-  fast_ |= fast;
   drain_asked_.set();
-  if (fast) fast_asked_.set();
+  if (!fast || std::exchange(fast_, true) || loops_ == nullptr) return;
+  Deadline deadline = Deadline::after(control_.refresh_now(), fast_drain);
+  for (std::size_t i = 0; i < gateways_.size(); i++) {
+    if (gateways_[i] == nullptr) continue;
+    loops_->at(i).loop.post([gateway = gateways_[i].get(), deadline] { gateway->hurry(deadline); });
+  }
+  for (auto& hosted : services_) {
+    if (hosted->host != nullptr) hosted->host->hurry(deadline);
+  }
 }
 
 void House::on_supervisor_lost() {
@@ -224,7 +230,11 @@ gateway::GatewayLimits House::gateway_limits() const {
     if (app.http.body_limit) limits.body_bytes_max = *app.http.body_limit;
     if (app.http.connection_limit) limits.connections_max = *app.http.connection_limit;
     if (app.http.header_timeout) limits.header_timeout = *app.http.header_timeout;
+    if (app.http.body_timeout) limits.body_timeout = *app.http.body_timeout;
+    if (app.http.write_timeout) limits.write_timeout = *app.http.write_timeout;
+    if (app.http.body_timeout) limits.body_timeout = *app.http.body_timeout;
     if (app.http.idle_timeout) limits.idle_timeout = *app.http.idle_timeout;
+    if (app.http.write_timeout) limits.write_timeout = *app.http.write_timeout;
   }
   if (options_.header_bytes_max) limits.header_bytes_max = *options_.header_bytes_max;
   if (options_.body_bytes_max) limits.body_bytes_max = *options_.body_bytes_max;
