@@ -118,6 +118,7 @@ TEST(CommandLine, mistakes_are_told_with_the_nearest_word) {
   EXPECT_NE(complaint({"call", "a.b", "{}", "more"}).find("'more' is one argument too many"), std::string::npos);
   EXPECT_NE(complaint({"call", "a.b", "--metadata", "x"}).find("is not KEY=VALUE"), std::string::npos);
   EXPECT_NE(complaint({"call", "a.b", "--metadata", "x=a\r\nb: c"}).find("is not KEY=VALUE"), std::string::npos);
+  EXPECT_NE(complaint({"call", "a.b", "-m", "Content-Length=5"}).find("belongs to HTTP itself"), std::string::npos);
   EXPECT_NE(complaint({"call", "a/x.b"}).find("is not SERVICE.COMMAND"), std::string::npos);
   EXPECT_NE(complaint({"call", "a.b", "--timeout", "soon"}).find("--timeout"), std::string::npos);
   EXPECT_NE(complaint({"run"}).find("PATH"), std::string::npos);

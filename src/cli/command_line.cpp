@@ -279,6 +279,16 @@ bool is_metadata(std::string_view key, std::string_view value) {
   return !key.empty() && std::ranges::all_of(key, token) && std::ranges::none_of(value, bad);
 }
 
+/// Headers that say where a request ends, or how long it may take: they are ours to set.
+bool is_reserved(std::string_view key) {
+  constexpr std::string_view names[] = {
+      "host",    "connection", "content-length", "content-type", "transfer-encoding",  "te",
+      "trailer", "expect",     "upgrade",        "keep-alive",   "connect-timeout-ms", "connect-protocol-version"};
+  std::string lower(key);
+  for (char& c : lower) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+  return std::ranges::find(names, lower) != std::end(names);
+}
+
 Result<Command> finish_call(Raw& raw, const CLI::App& command, const Settings& settings,
                             const Environment& environment) {
   CallCommand& call = raw.call;
@@ -297,6 +307,10 @@ Result<Command> finish_call(Raw& raw, const CLI::App& command, const Settings& s
     if (equals == std::string::npos || !is_metadata(each.substr(0, equals), each.substr(equals + 1)))
       return fail(Code::invalid_argument, "S5016",
                   fmt::format("--metadata '{}': is not KEY=VALUE, such as user=ann.", each));
+    if (is_reserved(each.substr(0, equals)))
+      return fail(
+          Code::invalid_argument, "S5002",
+          fmt::format("--metadata '{}': that name belongs to HTTP itself. See --timeout and --content-type.", each));
     call.metadata.emplace_back(each.substr(0, equals), each.substr(equals + 1));
   }
   if (!is_metadata("k", call.content_type))
