@@ -554,6 +554,7 @@ void Exchange::start_call(const net::RequestHead& head) {
   Shared& shared = connection_.shared();
   const Target& target = *facts_.target;
   const call::StreamShape shape = target.command == nullptr ? call::StreamShape::unary : target.command->stream;
+  is_unknown_command_ = target.command == nullptr;
   streams_answer_ = streams_answers(shape);
   wants_events_ = streams_answer_ && accepts(facts_.accept, "text/event-stream");
 
@@ -734,7 +735,8 @@ void Exchange::on_end(Status status, call::Metadata trailers) {
     if (!head_written_) begin_stream();
     end_stream(status);
   } else if (!status.is_ok()) {
-    answer_status(http_status(status.code()), status, &trailers, nullptr);
+    // A path that leads nowhere is 404, also where only its second part is wrong; 501 is a command's own word.
+    answer_status(is_unknown_command_ ? 404 : http_status(status.code()), status, &trailers, nullptr);
   } else {
     const auto type = metadata_.find("content-type");
     answer(200, type && net::is_header_value(*type) ? *type : std::string_view("application/json"),

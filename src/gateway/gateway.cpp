@@ -101,6 +101,7 @@ struct Gateway::State {
   loop::Event emptied;
   Reaper reaper;
   std::vector<Own<Listener>> listeners;
+  Deadline drain_until = Deadline::never();
 };
 
 void Gateway::State::take(int fd, const std::shared_ptr<const ListenerPolicy>& policy) {
@@ -129,9 +130,8 @@ loop::Task<void> Gateway::State::drain(Deadline deadline) {
   shared.draining = true;
   // Backwards: a connection that closes gives its place to the last one.
   for (std::size_t i = shared.connections.size(); i > 0; --i) shared.connections[i - 1]->drain();
-  while (!shared.connections.empty()) {
-    if (!co_await emptied.wait(deadline)) break;
-  }
+  drain_until = earlier(drain_until, deadline);
+  while (!shared.connections.empty() && !drain_until.passed(shared.loop.now())) co_await emptied.wait(drain_until);
   if (shared.connections.empty()) co_return;
 
   for (std::size_t i = shared.connections.size(); i > 0; --i) {
@@ -172,6 +172,11 @@ void Gateway::set_tokens(std::shared_ptr<const TokenTable> tokens) {
 }
 
 loop::Task<void> Gateway::drain(Deadline deadline) { return state_->drain(deadline); }
+
+void Gateway::hurry(Deadline deadline) {
+  state_->drain_until = earlier(state_->drain_until, deadline);
+  state_->emptied.set();
+}
 
 std::size_t Gateway::connections() const { return state_->shared.connections.size(); }
 

@@ -100,6 +100,8 @@ class Gateway {
   /// `Connection: close`, and ends when no connection is left. At the deadline calls are cancelled with
   /// Cancel::shutdown (their clients get 503) and connections closed. Once.
   loop::Task<void> drain(Deadline deadline);
+  /// Gives a drain that is under way, or comes, no longer than until then.
+  void hurry(Deadline deadline);
 
   [[nodiscard]] std::size_t connections() const;
 
