@@ -580,8 +580,12 @@ void MuxLink::OutCall::half_close() {
 }
 
 void MuxLink::OutCall::on_credit() {
-  opening_held = false;
-  if (!std::exchange(has_waiting, false)) return events.on_credit();
+  bool untold = std::exchange(opening_held, false);
+  if (!std::exchange(has_waiting, false)) {
+    // Whoever was not told to wait is not told to go on.
+    if (!untold) events.on_credit();
+    return;
+  }
   auto sent = state->mux.send(id, std::exchange(waiting, {}), waiting_last == Last::yes);
   state->schedule();
   if (sent == wire::MuxSent::more && waiting_last == Last::no) events.on_credit();

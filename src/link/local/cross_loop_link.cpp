@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "loop/event.h"
 
@@ -56,16 +57,12 @@ struct KeptOpen {
 
 struct CrossLoopLink::State {
   State(loop::Loop& near_loop, loop::Loop& far_loop, Target to, call::LinkLimits limit)
-      : near(near_loop),
-        far(far_loop),
-        target(std::make_shared<Target>(std::move(to))),
-        limits(limit),
-        emptied(near_loop) {}
+      : near(near_loop), far(far_loop), target(std::make_shared<Target>(std::move(to))), limits(limit) {}
   loop::Loop& near;
   loop::Loop& far;
   std::shared_ptr<Target> target;  // Owners: this link, and the far halves of its calls.
   call::LinkLimits limits;
-  loop::Event emptied;
+  std::vector<loop::Event*> drains;  // Who waits until no call is open.
   call::LinkStats stats;
   bool draining = false;
   Call* first = nullptr;
@@ -85,8 +82,11 @@ class CrossLoopLink::Call final : public call::Outgoing, private loop::Timer {
                {});
         return;
       }
+      // What opened the call has left the queue between the loops, so its credit goes back.
+      std::size_t given = opening.has_message && opening.last == Last::no ? opening.message.cost() : 0;
       auto handle = link->open(open.open(), *this, std::move(opening));
       if (!ended) call = std::move(handle);
+      if (given > 0) near.tell_near([given](Call& to) { to.credit(given); });
       pump();
     }
     void send(Message message, Last last) {
@@ -155,6 +155,7 @@ class CrossLoopLink::Call final : public call::Outgoing, private loop::Timer {
   void begin(const call::Open& open, call::Opening opening) {
     if (opening.has_message) credit_ -= static_cast<std::int64_t>(opening.message.cost());
     half_closed_ = opening.last == Last::yes;
+    opening_held_ = !half_closed_ && credit_ <= 0;
     if (!open.deadline.is_never()) near_.arm(*this, open.deadline.at());
     tell_far([target = state_->target, kept = KeptOpen(open), opening = std::move(opening)](Far& far) mutable {
       far.begin(*target, kept, std::move(opening));
@@ -162,7 +163,8 @@ class CrossLoopLink::Call final : public call::Outgoing, private loop::Timer {
   }
 
   Sent send(Message message, Last last) override {
-    if (ended_ || half_closed_ || credit_ <= 0) return Sent::ended;
+    // open() can't say that the opening used up all credit: one message more is taken.
+    if (ended_ || half_closed_ || (credit_ <= 0 && !std::exchange(opening_held_, false))) return Sent::ended;
     if (message.size() > limits_.message_bytes_max) {
       cancel_far(Cancel::protocol);
       end({Code::resource_exhausted, "S1007",
@@ -241,7 +243,9 @@ class CrossLoopLink::Call final : public call::Outgoing, private loop::Timer {
     if (next_ != nullptr) next_->previous_ = previous_;
     next_ = previous_ = nullptr;
     state_->stats.calls_open--;
-    if (state_->draining && state_->stats.calls_open == 0) state_->emptied.set();
+    if (state_->stats.calls_open == 0) {
+      for (auto* drain : state_->drains) drain->set();
+    }
     state_ = nullptr;
   }
   // A hold on both halves, let go of on whichever loop comes last. A closure that is never run (its loop ended) lets go
@@ -276,6 +280,7 @@ class CrossLoopLink::Call final : public call::Outgoing, private loop::Timer {
   Call* next_ = nullptr;
   Call* previous_ = nullptr;
   bool half_closed_ = false;
+  bool opening_held_ = false;
   bool held_ = false;
   bool ended_ = false;
   std::atomic<int> refs_{1};
@@ -322,8 +327,14 @@ call::OutgoingHandle CrossLoopLink::open(const call::Open& open, call::CallerEve
 loop::Task<void> CrossLoopLink::drain(Deadline deadline) {
   auto& state = *state_;
   state.draining = true;
+  struct Waiting {
+    std::vector<loop::Event*>& drains;
+    loop::Event event;
+    Waiting(std::vector<loop::Event*>& in, loop::Loop& loop) : drains(in), event(loop) { drains.push_back(&event); }
+    ~Waiting() { std::erase(drains, &event); }
+  } waiting(state.drains, state.near);
   while (state.stats.calls_open > 0) {
-    if (!co_await state.emptied.wait(deadline)) break;
+    if (!co_await waiting.event.wait(deadline)) break;
   }
   while (state.first != nullptr) state.first->cancel(Cancel::shutdown);
 }

@@ -18,12 +18,11 @@ using call::Metadata;
 using call::Sent;
 
 struct LocalLink::State {
-  State(loop::Loop& on, call::Service& to, call::LinkLimits limit)
-      : loop(on), service(to), limits(limit), emptied(on) {}
+  State(loop::Loop& on, call::Service& to, call::LinkLimits limit) : loop(on), service(to), limits(limit) {}
   loop::Loop& loop;
   call::Service& service;
   call::LinkLimits limits;
-  loop::Event emptied;
+  std::vector<loop::Event*> drains;  // Who waits until no call is open.
   call::LinkStats stats;
   bool draining = false;
   Call* first = nullptr;  // Open calls, for drain and for the end of the link.
@@ -80,7 +79,7 @@ class LocalLink::Call final : private loop::Timer, private loop::Runnable {
     Keep keep(*this);
     if (opening.has_message) to_callee_ -= static_cast<std::int64_t>(opening.message.cost());
     half_closed_ = opening.last == Last::yes;
-    caller_held_ = !half_closed_ && to_callee_ <= 0;
+    caller_held_ = opening_held_ = !half_closed_ && to_callee_ <= 0;
     state_->service.begin(call::IncomingHandle(&incoming_), open, std::move(opening));
     if (!ended_ && !open.deadline.is_never()) loop_.arm(*this, open.deadline.at());
   }
@@ -126,7 +125,8 @@ class LocalLink::Call final : private loop::Timer, private loop::Runnable {
 
   // --- From the caller ---
   Sent send_to_callee(Message message, Last last) {
-    if (ended_ || half_closed_ || to_callee_ <= 0) return Sent::ended;
+    // open() can't say that the opening used up all credit: one message more is taken.
+    if (ended_ || half_closed_ || (to_callee_ <= 0 && !std::exchange(opening_held_, false))) return Sent::ended;
     Keep keep(*this);
     if (message.size() > limits_.message_bytes_max) {
       fail_both(too_large(message.size(), limits_.message_bytes_max), Cancel::protocol);
@@ -290,7 +290,9 @@ class LocalLink::Call final : private loop::Timer, private loop::Runnable {
     if (next_ != nullptr) next_->previous_ = previous_;
     next_ = previous_ = nullptr;
     state_->stats.calls_open--;
-    if (state_->draining && state_->stats.calls_open == 0) state_->emptied.set();
+    if (state_->stats.calls_open == 0) {
+      for (auto* drain : state_->drains) drain->set();
+    }
     state_ = nullptr;
   }
   void unref() {
@@ -315,6 +317,7 @@ class LocalLink::Call final : private loop::Timer, private loop::Runnable {
   bool ended_ = false;     // For the caller.
   bool finished_ = false;  // By the callee.
   bool caller_held_ = false;
+  bool opening_held_ = false;
   bool callee_held_ = false;
 };
 
@@ -361,8 +364,14 @@ call::OutgoingHandle LocalLink::open(const call::Open& open, call::CallerEvents&
 loop::Task<void> LocalLink::drain(Deadline deadline) {
   auto& state = *state_;
   state.draining = true;
+  struct Waiting {
+    std::vector<loop::Event*>& drains;
+    loop::Event event;
+    Waiting(std::vector<loop::Event*>& in, loop::Loop& loop) : drains(in), event(loop) { drains.push_back(&event); }
+    ~Waiting() { std::erase(drains, &event); }
+  } waiting(state.drains, state.loop);
   while (state.stats.calls_open > 0) {
-    if (!co_await state.emptied.wait(deadline)) break;
+    if (!co_await waiting.event.wait(deadline)) break;
   }
   while (state.first != nullptr) state.first->end(call::cancel_status(Cancel::shutdown), Cancel::shutdown);
 }

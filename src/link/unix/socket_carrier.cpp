@@ -113,6 +113,8 @@ class SocketCarrier final : public Carrier, private loop::Watch, private loop::T
       }
       events_->on_bytes(std::move(chunk));
       if (gone || events_ == nullptr) return;
+      // A short read has emptied the socket; the end, if it is near, has been told with this readiness.
+      if (size < read_bytes && !is_hung_up() && failure_.empty()) return;
     }
     // Edge-triggered: nobody will tell again of what is still there.
     read_again();
