@@ -74,8 +74,9 @@ def test_every_decision_is_listed_and_numbered_once():
 
 
 def test_every_room_is_on_the_map():
-    rooms = re.search(r"set\(SHUNT_ROOMS(.*?)\)$", (ROOT / "CMakeLists.txt").read_text(), re.S | re.M)[1]
-    rooms = re.sub(r"#.*", "", rooms).split()
+    cmake = re.sub(r"#.*", "", (ROOT / "CMakeLists.txt").read_text())
+    rooms = re.search(r"set\(SHUNT_ROOMS(.*?)\)", cmake, re.S)[1].split()
+    assert "call" in rooms
     architecture = (ROOT / "ARCHITECTURE.md").read_text()
     assert [room for room in rooms if f"| `{room}/` |" not in architecture] == []
 
