@@ -244,7 +244,7 @@ class Ban:
 
 BANS = [
     Ban("format", r"\bstd::(v?format(_to|_to_n|ted_size)?|print(ln)?)\s*\(|#\s*include\s*<format>|#\s*include\s*<print>", "std::format is not in this standard library", "Use {fmt}, in a .cpp file."),
-    Ban("sleep", r"\bsleep_(for|until)\b|\b(u|nano)?sleep\s*\(", "a test sleeps", "Wait for what you mean: a Flag, a condition, a file descriptor, the simulated clock.", lambda path: path.suffix != ".py" and is_test(path)),
+    Ban("sleep", r"\bthis_thread::sleep_(for|until)\b|\b(u|nano)sleep\s*\(|(?<!\w)::sleep\s*\(", "a test sleeps", "Wait for what you mean: a Flag, a condition, a file descriptor, the simulated clock.", lambda path: path.suffix != ".py" and is_test(path)),
     Ban("rand", r"\b(s?rand|random|drand48)\s*\(\s*\)|\bsrand\s*\(|\bstd::(rand|mt19937|random_device)\b", "randomness comes by constructor", "Take a shunt::Random&.", lambda path: not is_test(path) and "bench" not in path.parts),
     Ban("strcpy", r"\b(strcpy|strcat|sprintf|vsprintf|gets|strtok)\s*\(", "an unbounded or stateful C function", "Use std::string, {fmt}, or the function's bounded form."),
     Ban("regex", r"\bstd::(basic_)?regex\b|#\s*include\s*<regex>", "std::regex crashes on hostile patterns", "Write the few lines, or use RE2 in schema/."),

@@ -122,6 +122,7 @@ def test_banned_words_are_found(tree, name, line):
     ("src/wire/a.cpp", "auto left = operand();"),
     ("src/wire/a.cpp", "// TODO(perf): a faster way"),
     ("src/wire/a_test.cpp", "::usleep(1);  // tidy: allow(sleep) because the kernel offers nothing to wait for"),
+    ("src/wire/a_test.cpp", "co_await loop::sleep_for(rig.loop(), 5ms);"),
     ("src/wire/a_test.cpp", "// tidy: allow(sleep) because of this\n::usleep(1);"),
 ])
 def test_what_only_looks_banned_passes(tree, name, line):
