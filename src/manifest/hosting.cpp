@@ -36,7 +36,8 @@ Diagnostic does_not_load(const ServiceManifest& service, std::string_view why) {
       "ldd tells which libraries are missing; a library built on another machine may need another system");
 }
 
-Diagnostic does_not_import(const ServiceManifest& service, std::string_view why, std::string_view place) {
+Diagnostic does_not_import(const ServiceManifest& service, std::string_view why, std::string_view place,
+                           std::string_view sdk) {
   const bool module = why.find("ModuleNotFoundError") != std::string_view::npos;
   return diagnostic_at(service, "args", ids::does_not_import,
                        fmt::format("{} does not import: {}{}", code_of(service), shown(why, text_characters_max),
@@ -44,7 +45,8 @@ Diagnostic does_not_import(const ServiceManifest& service, std::string_view why,
                        "",
                        module
                            ? R"(install the module, or name the interpreter that has it: "python": ".venv/bin/python")"
-                           : fmt::format("run it by hand to see the whole traceback: {} {}",
+                           : fmt::format("run it by hand to see the whole traceback: {}{} {}",
+                                         sdk.empty() ? "" : fmt::format("PYTHONPATH={} ", sdk),
                                          service.python.empty() ? "python3" : shown(service.python), code_of(service)));
 }
 

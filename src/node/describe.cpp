@@ -207,8 +207,8 @@ loop::Task<std::expected<std::string, manifest::Diagnostic>> ask(loop::EpollLoop
   if (!end->is_success()) {
     if (auto diagnostic = told(service, output.text())) co_return unexpected(std::move(*diagnostic));
     if (service.type == "python") {
-      co_return unexpected(
-          manifest::does_not_import(service, last_lines(output.text(), 1), place_in_traceback(output.text())));
+      co_return unexpected(manifest::does_not_import(service, last_lines(output.text(), 1),
+                                                     place_in_traceback(output.text()), python_folder()));
     }
     co_return unexpected(manifest::describe_crashed(service, end->to_string(), last_lines(output.text(), 3)));
   }

@@ -33,7 +33,7 @@ def test_example_of_the_reference(block, tmp_path, monkeypatch):
 def template(name, path):
     identifier = name.replace("-", "_")
     text = (TEMPLATE / path).read_text()
-    return text.replace("@NAME@", name).replace("@IDENTIFIER@", identifier)
+    return text.replace("@NAME@", name).replace("@IDENTIFIER@", identifier).replace("@SHUNT_PREFIX@", "/opt/shunt")
 
 
 def test_the_template_runs():
