@@ -49,7 +49,7 @@ struct ListenerPolicy {
   bool loopback = false;  ///< Bound to a loopback address. With `dev` or `loopback` requests of web pages are refused.
   bool operator_socket = false;    ///< The admin socket: calls are the operator's, who may call everything.
   bool metrics = false;            ///< /metrics answers here. It does on every dev, loopback or operator listener.
-  std::vector<std::string> hosts;  ///< Further names that a Host header may have on a dev or loopback listener.
+  std::vector<std::string> hosts = {};  ///< Further names that a Host header may have on a dev or loopback listener.
 };
 
 /// Bearer tokens, by the full name of the service that they open. Secrets: never logged.

@@ -117,6 +117,11 @@ loop::Task<Status> Manager::version(call::ServerCall& call) {
 }
 
 loop::Task<Status> Manager::stop(call::ServerCall& call) {
+  // On a dev listener everybody on this machine reaches the manager; looking is theirs, stopping is the operator's.
+  if (call.principal().kind != call::PrincipalKind::operator_) {
+    co_return Status(Code::permission_denied, "S1010",
+                     "only the operator stops a node: `shunt stop`, or a call over the admin socket");
+  }
   co_await call.send(message(ordered_json::object()));
   actions_.stop();
   co_return Status();

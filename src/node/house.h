@@ -102,7 +102,6 @@ class House final : public supervisor::ClientEvents {
   std::vector<Own<gateway::Gateway>>
       gateways_;  ///< By loop index; the last is the admin socket's, on the control loop.
   loop::Event drain_asked_;
-  loop::Event fast_asked_;
   loop::Scope scope_;
 };
 

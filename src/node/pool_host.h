@@ -32,6 +32,7 @@ class PoolHost final : public ServiceHost, private pool::PoolEvents, private poo
   std::string why_absent() override { return pool_->why_absent(); }
   void report(module::ServiceReport& to) override;
   loop::Task<void> stop(Deadline deadline) override { return pool_->drain(deadline); }
+  void hurry(Deadline deadline) override { pool_->hurry(deadline); }
 
  private:
   void on_pool_change() override { changed_(); }

@@ -29,6 +29,8 @@ class ServiceHost {
   virtual void report(module::ServiceReport& to) = 0;
   /// Ends what it hosts; what is open at the deadline is cut off.
   virtual loop::Task<void> stop(Deadline deadline) = 0;
+  /// Gives a stop() that is under way no longer than until then.
+  virtual void hurry(Deadline deadline) { (void)deadline; }
 };
 
 /// Told on the control loop when instances(), is_ready() or why_absent() may have changed.

@@ -568,6 +568,9 @@ void Supervisor::State::shut_down() {
   }
   if (node.pid == 0) return finish(0);
   if (shutdown_requests > 2) return kill_node();
+  // From here on the node alone holds them: when it closes them, whoever dials is refused at once and does not wait in
+  // the queue of a socket that nobody accepts from.
+  listeners.clear();
   bool fast = shutdown_requests == 2;
   Instant until = loop->refresh_now() + (fast ? options.fast_limit : options.shutdown_limit);
   if (!fast || !limit.is_armed() || loop->next_timer() > Deadline(until)) loop->arm(limit, until);
