@@ -47,8 +47,8 @@ struct GatewayLimits {
 struct ListenerPolicy {
   bool dev = false;       ///< Everything is reachable, exposed or not. Routing::expose_all must be set too.
   bool loopback = false;  ///< Bound to a loopback address. With `dev` or `loopback` requests of web pages are refused.
-  bool operator_socket = false;    ///< The admin socket: calls are the operator's, who may call everything.
-  bool metrics = false;            ///< /metrics answers here. It does on every dev, loopback or operator listener.
+  bool operator_socket = false;         ///< The admin socket: calls are the operator's, who may call everything.
+  bool metrics = false;                 ///< /metrics answers here. It does on every dev, loopback or operator listener.
   std::vector<std::string> hosts = {};  ///< Further names that a Host header may have on a dev or loopback listener.
 };
 
