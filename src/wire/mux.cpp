@@ -300,6 +300,8 @@ struct Mux::State {
     call.outbox.reset();
     call.in_ready = false;
     call.held = false;
+    // What was put together so far is thrown away, and no longer counts.
+    if (call.in_partial) uncharge(call, call.partial.size() + message_overhead);
     call.in_partial = false;
     call.partial = {};
   }
@@ -387,6 +389,11 @@ struct Mux::State {
     held_bytes += cost;
   }
 
+  void uncharge(CallState& call, std::size_t cost) {
+    call.unconsumed -= cost;
+    held_bytes -= cost;
+  }
+
   Result<void> on_message(CallState& call, const FrameHeader& header, Bytes payload) {
     bool more = (header.flags & flag::more) != 0;
     bool last = (header.flags & flag::last) != 0;
@@ -407,7 +414,7 @@ struct Mux::State {
       }
       charge(call, message_overhead);
     }
-    charge(call, payload.size());
+    bool began = std::exchange(call.in_partial, true);
     std::size_t size = call.partial.size() + payload.size();
     if (size > limits.message_bytes_max) {
       overrun(call, Code::resource_exhausted, Retry::no, "S1007",
@@ -415,20 +422,20 @@ struct Mux::State {
                           limits.message_bytes_max));
       return {};
     }
-    if (held_bytes > limits.link_bytes_max) {
+    if (held_bytes + payload.size() > limits.link_bytes_max) {
       overrun(call, Code::resource_exhausted, Retry::later, "S1020",
               fmt::format("{} bytes that came over the link wait to be dealt with, which is its limit",
                           limits.link_bytes_max));
       return {};
     }
+    charge(call, payload.size());
     if (more) {
-      if (!call.in_partial) call.partial.reserve(partial_bytes_first);
-      call.in_partial = true;
+      if (!began) call.partial.reserve(partial_bytes_first);
       call.partial.append(payload.view());
       return {};
     }
-    if (call.in_partial) {
-      call.in_partial = false;
+    call.in_partial = false;
+    if (began) {
       call.partial.append(payload.view());
       payload = Bytes::adopt(std::exchange(call.partial, {}));
     }
