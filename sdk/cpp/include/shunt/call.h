@@ -359,7 +359,8 @@ class OutCall final : public EventTarget {
     if (!options.metadata.empty()) pairs = Call::to_pairs(options.metadata);
     shunt_open open{};
     open.size = sizeof(open);
-    open.flags = (first != nullptr ? SHUNT_HAS_MESSAGE : 0U) | (last ? SHUNT_LAST : 0U);
+    if (first != nullptr) open.flags |= SHUNT_HAS_MESSAGE;
+    if (last) open.flags |= SHUNT_LAST;
     open.target = slice(target);
     open.deadline_ns = options.timeout.count() > 0 ? at_->api->now() + options.timeout.count() : SHUNT_NO_DEADLINE;
     open.metadata = pairs.data();

@@ -572,14 +572,14 @@ class Service {
 }  // namespace shunt
 
 /// SHUNT_SERVICE(service) { service.command("get", get, {...}); }: what the library is. Once in a library, at file scope.
-#define SHUNT_SERVICE(name)                                                               \
-  static void shunt_describe_service(::shunt::Service& name);                             \
-  extern "C" {                                                                            \
-  SHUNT_EXPORT extern const uint32_t shunt_module_abi;                                    \
-  SHUNT_EXPORT const uint32_t shunt_module_abi = SHUNT_ABI_MAJOR << 16 | SHUNT_ABI_MINOR; \
-  SHUNT_EXPORT const shunt_module* shunt_module_main(const shunt_api* api);               \
-  SHUNT_EXPORT const shunt_module* shunt_module_main(const shunt_api* api) {              \
-    return ::shunt::Service::make(api, &shunt_describe_service);                          \
-  }                                                                                       \
-  }                                                                                       \
+#define SHUNT_SERVICE(name)                                                  \
+  static void shunt_describe_service(::shunt::Service& name);                \
+  extern "C" {                                                               \
+  SHUNT_EXPORT extern const uint32_t shunt_module_abi;                       \
+  const uint32_t shunt_module_abi = SHUNT_ABI_MAJOR << 16 | SHUNT_ABI_MINOR; \
+  SHUNT_EXPORT const shunt_module* shunt_module_main(const shunt_api* api);  \
+  const shunt_module* shunt_module_main(const shunt_api* api) {              \
+    return ::shunt::Service::make(api, &shunt_describe_service);             \
+  }                                                                          \
+  }                                                                          \
   static void shunt_describe_service(::shunt::Service& name)
