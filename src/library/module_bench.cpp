@@ -41,7 +41,7 @@ struct House {
     auto stats = std::make_shared<call::ServiceStats>();
     for (std::string command : {"get", "get_now", "bytes", "repeat", "repeat_now"}) {
       definition->commands[command].name = command;
-      stats->commands[command] = std::make_unique<call::CommandStats>();
+      stats->commands[command] = std::make_unique<call::CommandStats>(1);
     }
     auto route = std::make_shared<call::Route>();
     route->definition = definition;
