@@ -309,7 +309,7 @@ Result<Command> finish_call(Raw& raw, const CLI::App& command, const Settings& s
                   fmt::format("--metadata '{}': is not KEY=VALUE, such as user=ann.", each));
     if (is_reserved(each.substr(0, equals)))
       return fail(
-          Code::invalid_argument, "S5002",
+          Code::invalid_argument, "S5016",
           fmt::format("--metadata '{}': that name belongs to HTTP itself. See --timeout and --content-type.", each));
     call.metadata.emplace_back(each.substr(0, equals), each.substr(equals + 1));
   }
@@ -320,7 +320,7 @@ Result<Command> finish_call(Raw& raw, const CLI::App& command, const Settings& s
 }
 
 Result<Command> finish(Raw& raw, const CLI::App& command, const Environment& environment) {
-  const std::string name = command.get_name();
+  const std::string& name = command.get_name();
   if (name == "check") {
     if (raw.check.paths.empty()) raw.check.paths = {"."};
     return std::move(raw.check);
