@@ -120,4 +120,42 @@ TEST(Frame, metadata_that_could_break_a_header_line_is_data_loss) {
   }
 }
 
+std::string bytes_of(std::string_view hex) {
+  std::string out;
+  for (std::size_t i = 0; i + 1 < hex.size();) {
+    if (hex[i] == ' ') {
+      i++;
+      continue;
+    }
+    out.push_back(static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16)));
+    i += 2;
+  }
+  return out;
+}
+
+TEST(Frame, the_call_in_the_specification_is_what_we_write) {
+  // spec/wire.md, section 12.
+  std::string out;
+  auto begin = begin_frame(out);
+  encode_open({.service = "s", .command = "c"}, out);
+  end_frame(out, begin, FrameType::open, 1);
+  append_frame(out, FrameType::message, 1, "hi", flag::last);
+  EXPECT_EQ(out, bytes_of("22 00 00 00 02 00 00 00  01 00 00 00 00 00 00 00"
+                          "ff ff ff ff ff ff ff 7f"
+                          "00 00 00 00 00 00 00 00"
+                          "00 00  01 00 01 00 00 00 00 00 00 00  00 00 00 00"
+                          "73 63"
+                          "02 00 00 00 04 02 00 00  01 00 00 00 00 00 00 00"
+                          "68 69"));
+  out.clear();
+  append_frame(out, FrameType::message, 1, "ok", flag::final_);
+  begin = begin_frame(out);
+  encode_status({}, out);
+  end_frame(out, begin, FrameType::status, 1);
+  EXPECT_EQ(out, bytes_of("02 00 00 00 04 04 00 00  01 00 00 00 00 00 00 00"
+                          "6f 6b"
+                          "10 00 00 00 06 00 00 00  01 00 00 00 00 00 00 00"
+                          "00 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00"));
+}
+
 }  // namespace

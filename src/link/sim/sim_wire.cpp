@@ -41,7 +41,7 @@ struct SimWire::Direction final : loop::Timer {
 
   void push(std::string bytes, bool end, std::string why) {
     auto jitter = static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(options.jitter.count()) + 1));
-    Instant at = loop.now() + options.delay + Duration(jitter);
+    Instant at = sender_loop.refresh_now() + options.delay + Duration(jitter);
     last_at = std::max(last_at, at);
     in_flight += bytes.size();
     packets.push_back({last_at, std::move(bytes), end, std::move(why)});
