@@ -26,7 +26,7 @@ RoutedCall::~RoutedCall() = default;
 void RoutedCall::begin(const CallStart& start, Opening opening) {
   Keep keep(*this);
   began_ = context_.loop.refresh_now();
-  stats_.started.fetch_add(1, std::memory_order_relaxed);
+  stats_.start(context_.loop_index);
   context_.retry_budget = std::min(100.0, context_.retry_budget + 0.1);
   hops_ = static_cast<std::uint8_t>(start.hops + 1);
   deadline_ = start.deadline;
@@ -318,7 +318,7 @@ void RoutedCall::release() {
   events_ = nullptr;
   if (!ended_) {
     ended_ = true;
-    stats_.count_end(Code::cancelled, context_.loop.refresh_now() - began_);
+    stats_.count_end(context_.loop_index, Code::cancelled, context_.loop.refresh_now() - began_);
   }
   Timer::disarm();
   Runnable::unlink();
@@ -419,7 +419,7 @@ void RoutedCall::end(Status status, Metadata trailers) {
   if (ended_) return;
   Keep keep(*this);
   Instant now = context_.loop.refresh_now();
-  stats_.count_end(status.code(), now - began_);
+  stats_.count_end(context_.loop_index, status.code(), now - began_);
   if (!status.is_ok()) status = explain(std::move(status));
   ended_ = true;
   waiting_ = false;

@@ -144,7 +144,7 @@ TEST_F(House, a_full_name_always_resolves_and_a_short_one_where_it_is_unique) {
 
 TEST_F(House, a_short_name_resolves_within_the_callers_app_first) {
   EXPECT_EQ(run("prices", "echo", of("shop.cart")).value(), "hi");
-  EXPECT_EQ(routes["shop.prices"]->stats->of("echo").started, 1u);
+  EXPECT_EQ(routes["shop.prices"]->stats->of("echo").started(), 1u);
 }
 
 TEST_F(House, an_unknown_service_is_not_found_and_the_nearest_is_named) {

@@ -17,19 +17,61 @@ namespace shunt::call {
 inline constexpr std::array<double, 14> latency_bounds = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01,
                                                           0.025,  0.05,    0.1,    0.25,  0.5,    1,     5};
 
-struct CommandStats {
-  std::atomic<std::uint64_t> started{0};
-  std::array<std::atomic<std::uint64_t>, code_count> ended{};  ///< By status code.
-  std::array<std::atomic<std::uint64_t>, latency_bounds.size() + 1> latency{};
-  std::atomic<std::uint64_t> latency_ns_sum{0};
+/// Threads: start() and count_end() are for the loop that they name; the totals are for anybody.
+class CommandStats {
+ public:
+  /// Each of `loops` loops counts where nobody else writes, without a locked instruction. Loops beyond them share a place.
+  explicit CommandStats(std::size_t loops = 0) : loops_(loops), shards_(std::make_unique<Shard[]>(loops + 1)) {}
 
-  void count_end(Code code, Duration took);
+  void start(std::size_t loop_index) { add(loop_index, shard(loop_index).started, 1); }
+  void count_end(std::size_t loop_index, Code code, Duration took);
+
+  [[nodiscard]] std::uint64_t started() const {
+    return sum([](const Shard& one) { return one.started.load(std::memory_order_relaxed); });
+  }
+  [[nodiscard]] std::uint64_t ended(Code code) const {
+    return sum(
+        [code](const Shard& one) { return one.ended[static_cast<std::size_t>(code)].load(std::memory_order_relaxed); });
+  }
+  /// Of one bucket; the last is the rest.
+  [[nodiscard]] std::uint64_t latency(std::size_t bucket) const {
+    return sum([bucket](const Shard& one) { return one.latency[bucket].load(std::memory_order_relaxed); });
+  }
+  [[nodiscard]] std::uint64_t latency_ns_sum() const {
+    return sum([](const Shard& one) { return one.latency_ns_sum.load(std::memory_order_relaxed); });
+  }
+
+ private:
+  using Counter = std::atomic<std::uint64_t>;
+  struct alignas(64) Shard {
+    Counter started{0};
+    Counter latency_ns_sum{0};
+    std::array<Counter, code_count> ended{};
+    std::array<Counter, latency_bounds.size() + 1> latency{};
+  };
+  Shard& shard(std::size_t loop_index) { return shards_[loop_index < loops_ ? loop_index : loops_]; }
+  void add(std::size_t loop_index, Counter& counter, std::uint64_t by) {
+    if (loop_index < loops_) {
+      counter.store(counter.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
+    } else {
+      counter.fetch_add(by, std::memory_order_relaxed);
+    }
+  }
+  template <typename Read>
+  [[nodiscard]] std::uint64_t sum(Read read) const {
+    std::uint64_t total = 0;
+    for (std::size_t i = 0; i <= loops_; i++) total += read(shards_[i]);
+    return total;
+  }
+
+  std::size_t loops_;
+  std::unique_ptr<Shard[]> shards_;
 };
 
 /// Made once for each service and kept over reloads.
 struct ServiceStats {
   std::map<std::string, std::unique_ptr<CommandStats>, std::less<>> commands;  ///< Fixed when the service is loaded.
-  CommandStats other;  ///< Commands that nobody declared.
+  CommandStats other;                                                          ///< Commands that nobody declared.
   std::atomic<std::uint64_t> retries{0};
 
   CommandStats& of(std::string_view command) {

@@ -134,7 +134,7 @@ loop::Task<bool> House::prepare() {
   manager_instance_ = HostedInstance::on_loops(*loops_, "manager", std::move(at_home));
   auto definition = std::make_shared<call::ServiceDefinition>(module::Manager::definition());
   for (const auto& [name, command] : definition->commands) {
-    manager_stats_->commands[name] = std::make_unique<call::CommandStats>();
+    manager_stats_->commands[name] = std::make_unique<call::CommandStats>(loops_->all());
   }
   manager_definition_ = std::move(definition);
   publish();
@@ -292,6 +292,7 @@ loop::Task<void> House::host_service(Hosted& hosted) {
     hosted.failure = fmt::format("{} {}", diagnostic.id, diagnostic.message);
     hosted.settled = true;
     publish();
+    check_ready();
   };
   auto described = co_await describe(control_, *supervisor_, service, options_.data + "/describe");
   if (!described) {
@@ -310,7 +311,7 @@ loop::Task<void> House::host_service(Hosted& hosted) {
   // A new object: the one before is in a routing that other loops read.
   auto stats = std::make_shared<call::ServiceStats>();
   for (const auto& [command, definition] : service.definition.commands) {
-    stats->commands[command] = std::make_unique<call::CommandStats>();
+    stats->commands[command] = std::make_unique<call::CommandStats>(loops_->all());
   }
   hosted.stats = std::move(stats);
 
@@ -372,6 +373,7 @@ void House::check_ready() {
   if (!all && std::ranges::all_of(services_, [](const auto& hosted) { return hosted->settled; })) {
     // Workers of services that are not here any more, or not as they were, have nothing left to do.
     for (auto& worker : std::exchange(adoptable_, {})) supervisor_->kill(worker.pid, SIGTERM);
+    tell_absent();
   }
   if (!all || told_ready_ || stopping_) return;
   for (auto& worker : std::exchange(adoptable_, {})) supervisor_->kill(worker.pid, SIGTERM);
@@ -389,6 +391,17 @@ void House::check_ready() {
     }
   }
   std::fflush(stdout);
+}
+
+// There will be no `ready`: whoever waits for it should know why, and that the rest runs.
+void House::tell_absent() {
+  std::string absent;
+  for (const auto& hosted : services_) {
+    if (hosted->host == nullptr) absent += (absent.empty() ? "" : ", ") + hosted->manifest.definition.full_name;
+  }
+  if (absent.empty() || told_absent_ || stopping_) return;
+  told_absent_ = true;
+  say("warning", fmt::format("runs without {}; mend what is told above, then stop it and run it again", absent));
 }
 
 loop::Task<void> House::drain() {
@@ -440,8 +453,8 @@ module::NodeReport House::report() {
     service.version = manifest.definition.version;
     for (const auto& [command, definition] : manifest.definition.commands) service.commands.push_back(command);
     for (const auto& [command, stats] : hosted->stats->commands) {
-      service.calls += stats->started.load();
-      for (std::size_t code = 1; code < stats->ended.size(); code++) service.errors += stats->ended[code].load();
+      service.calls += stats->started();
+      for (int code = 1; code < code_count; code++) service.errors += stats->ended(static_cast<Code>(code));
     }
     if (hosted->host != nullptr) {
       hosted->host->report(service);

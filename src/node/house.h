@@ -66,6 +66,7 @@ class House final : public supervisor::ClientEvents {
 
   void publish();
   void check_ready();
+  void tell_absent();
   void tell(const manifest::Diagnostic& diagnostic);
   void say(std::string_view level, std::string text);
   void finish(int status);
@@ -90,6 +91,7 @@ class House final : public supervisor::ClientEvents {
   bool stopping_ = false;
   bool fast_ = false;
   bool told_ready_ = false;
+  bool told_absent_ = false;
   std::atomic<bool> ready_{false};
   std::uint64_t revision_ = 0;
 

@@ -38,14 +38,14 @@ void latency(std::string& text, const Row& row) {
   auto to = std::back_inserter(text);
   std::uint64_t count = 0;
   for (std::size_t i = 0; i < call::latency_bounds.size(); i++) {
-    count += row.stats->latency[i].load(relaxed);
+    count += row.stats->latency(i);
     fmt::format_to(to, "shunt_call_duration_seconds_bucket{{{},le=\"{}\"}} {}\n", row.labels, call::latency_bounds[i],
                    count);
   }
-  count += row.stats->latency.back().load(relaxed);
+  count += row.stats->latency(call::latency_bounds.size());
   fmt::format_to(to, "shunt_call_duration_seconds_bucket{{{},le=\"+Inf\"}} {}\n", row.labels, count);
   fmt::format_to(to, "shunt_call_duration_seconds_sum{{{}}} {}\n", row.labels,
-                 static_cast<double>(row.stats->latency_ns_sum.load(relaxed)) * 1e-9);
+                 static_cast<double>(row.stats->latency_ns_sum()) * 1e-9);
   fmt::format_to(to, "shunt_call_duration_seconds_count{{{}}} {}\n", row.labels, count);
 }
 
@@ -64,12 +64,12 @@ std::string metrics_text(const call::Routing& routing) {
 
   head(text, "shunt_calls_started_total", "counter", "Calls that were started.");
   for (const auto& row : all) {
-    fmt::format_to(to, "shunt_calls_started_total{{{}}} {}\n", row.labels, row.stats->started.load(relaxed));
+    fmt::format_to(to, "shunt_calls_started_total{{{}}} {}\n", row.labels, row.stats->started());
   }
   head(text, "shunt_calls_total", "counter", "Calls that have ended, by status code.");
   for (const auto& row : all) {
     for (int code = 0; code < code_count; code++) {
-      auto count = row.stats->ended[static_cast<std::size_t>(code)].load(relaxed);
+      auto count = row.stats->ended(static_cast<Code>(code));
       if (count == 0 && code != 0) continue;
       fmt::format_to(to, "shunt_calls_total{{{},code=\"{}\"}} {}\n", row.labels, code_name(static_cast<Code>(code)),
                      count);
