@@ -626,7 +626,7 @@ void Checker::auth(const Node& node, ServiceManifest& out) {
   }
   if (chosen == 1 && tokens == nullptr) {
     report_.error(member->value.span, ids::no_tokens, "'auth' is \"token\", but no file of tokens is named",
-                  {.fix = R"(write "tokens": "PATH" beside it: a file with one bearer token in each line)"});
+                  {.fix = R"(write "tokens": "PATH" beside it: a file with a line NAME TOKEN for each caller)"});
   }
   if (tokens == nullptr) return;
   if (member == nullptr || chosen == 0) {
@@ -637,7 +637,7 @@ void Checker::auth(const Node& node, ServiceManifest& out) {
     out.tokens = resolve(folder_, *text);
     if (!is_file(out.tokens)) {
       report_.error(tokens->value.span, ids::missing_file, fmt::format("tokens: {} does not exist", in_quotes(*text)),
-                    {.fix = "write the file, one bearer token in each line, or correct the path"});
+                    {.fix = "write the file, with a line NAME TOKEN for each caller, or correct the path"});
     }
   }
 }
