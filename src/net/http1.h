@@ -3,7 +3,7 @@
 //
 // The parser is our own and strict (RFC 9112): what two readers could understand differently (a bare line feed, a folded
 // line, two lengths, an unknown transfer coding) is refused, never repaired, so that no proxy in front of us can be made to
-// disagree with us about where a request ends. docs/decisions/http1-parser.md says why it is not Beast's; a test
+// disagree with us about where a request ends. docs/decisions/0012-http1-parser.md says why it is not Beast's; a test
 // holds it against Beast's. It knows nothing of paths, calls or JSON.
 
 #include <cstddef>

@@ -94,3 +94,15 @@ def test_every_lock_is_told_of():
                 holders.append(str(file.relative_to(ROOT)))
     assert holders, "the search finds nothing any more"
     assert [file for file in holders if f"`{file}`" not in told] == []
+
+
+def test_every_page_that_code_names_exists():
+    missing = set()
+    for top in ("src", "sdk", "tools", "cmake", "spec", "examples", "bench"):
+        for file in (ROOT / top).rglob("*"):
+            if file.suffix not in {".h", ".cpp", ".c", ".py", ".json", ".txt", ".cmake"} or "__pycache__" in file.parts:
+                continue
+            for page in re.findall(r"\b(?:docs|spec)/[\w/-]+\.md\b", file.read_text(errors="replace")):
+                if not (ROOT / page).exists():
+                    missing.add(f"{file.relative_to(ROOT)}: {page}")
+    assert not missing
