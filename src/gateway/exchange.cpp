@@ -491,7 +491,6 @@ void Exchange::start_call(const net::RequestHead& head) {
   Shared& shared = connection_.shared();
   const Target& target = *facts_.target;
   const call::StreamShape shape = target.command == nullptr ? call::StreamShape::unary : target.command->stream;
-  is_unknown_command_ = target.command == nullptr;
   streams_answer_ = streams_answers(shape);
   wants_events_ = streams_answer_ && accepts(facts_.accept, "text/event-stream");
 

@@ -140,7 +140,6 @@ class Exchange final : private call::CallerEvents, private loop::Timer {
   bool keep_alive_ = true;
   bool wants_events_ = false;
   bool streams_answer_ = false;
-  bool is_unknown_command_ = false;
   bool takes_lines_ = false;
   bool starting_ = false;  // inside Router::start: there is no handle yet
   bool held_ = false;

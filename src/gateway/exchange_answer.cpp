@@ -80,8 +80,7 @@ void Exchange::on_end(Status status, call::Metadata trailers) {
     if (!head_written_) begin_stream();
     end_stream(status);
   } else if (!status.is_ok()) {
-    // A path that leads nowhere is 404, also where only its second part is wrong; 501 is a command's own word.
-    answer_status(is_unknown_command_ ? 404 : http_status(status.code()), status, &trailers, nullptr);
+    answer_status(http_status(status.code()), status, &trailers, nullptr);
   } else {
     const auto type = metadata_.find("content-type");
     answer(200, type && net::is_header_value(*type) ? *type : std::string_view("application/json"),

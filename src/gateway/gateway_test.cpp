@@ -204,10 +204,10 @@ TEST_F(GatewayTest, what_does_not_exist_is_told_with_what_does) {
   EXPECT_NE(service.body.find("S1002"), std::string::npos);
   EXPECT_NE(service.body.find("the nearest name is 'prices'"), std::string::npos) << service.body;
   const Answer command = ask(post("/prices/ecko", "{}"));
-  EXPECT_EQ(command.status, 404);
+  EXPECT_EQ(command.status, 501);
   EXPECT_NE(command.body.find("\"code\":\"unimplemented\""), std::string::npos);
   EXPECT_NE(command.body.find("S1005"), std::string::npos);
-  EXPECT_EQ(ask(get("/prices/ecko")).status, 404);
+  EXPECT_EQ(ask(get("/prices/ecko")).status, 501);
   for (const std::string_view path : {"/prices", "/prices/", "/a/b/c", "//", "/prices/%65cho", "*"}) {
     const Answer answer = ask(get(path));
     EXPECT_EQ(answer.status, 404) << path;
