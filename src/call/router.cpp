@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <optional>
 #include <utility>
@@ -88,6 +89,41 @@ OutgoingHandle end_now(CallerEvents& events, Status status) {
 
 }  // namespace
 
+// The commands that were called last, found by comparing names in place: most services call few.
+class RecentlyCalled {
+ public:
+  const Resolved* find(const Principal* principal, const CallStart& start) const {
+    const Entry& entry = entries_[index(start)];
+    if (entry.resolved == nullptr || entry.command != start.command || entry.service != start.service) return nullptr;
+    if (principal == nullptr || entry.kind != principal->kind || entry.caller != principal->service) return nullptr;
+    return entry.resolved;
+  }
+  void remember(const Principal* principal, const CallStart& start, const Resolved& resolved) {
+    if (principal == nullptr) return;
+    Entry& entry = entries_[index(start)];
+    entry = {&resolved, principal->kind, principal->service, std::string(start.service), std::string(start.command)};
+  }
+  void clear() { entries_ = {}; }
+
+ private:
+  struct Entry {
+    const Resolved* resolved = nullptr;
+    PrincipalKind kind{};
+    std::string caller;
+    std::string service;
+    std::string command;
+  };
+  static constexpr std::size_t size = 64;
+  static std::size_t index(const CallStart& start) {
+    auto ends = [](std::string_view text) -> std::size_t {
+      return text.empty() ? 0
+                          : static_cast<unsigned char>(text.front()) * 31u + static_cast<unsigned char>(text.back());
+    };
+    return (ends(start.service) * 7 + ends(start.command) + start.command.size()) % size;
+  }
+  std::array<Entry, size> entries_;
+};
+
 struct Router::State {
   State(loop::Loop& on, std::size_t index, Random& random) : context{on, index, random} {}
   Result<const Resolved*> resolve(const CallStart& start);
@@ -97,12 +133,17 @@ struct Router::State {
   // By what callers wrote. Bounded: names come from outside.
   std::unordered_map<std::string, Resolved, TextHash, std::equal_to<>> resolved;
   static constexpr std::size_t resolved_max = 4096;
+  RecentlyCalled recent;
 };
 
 Result<const Resolved*> Router::State::resolve(const CallStart& start) {
+  if (const Resolved* known = recent.find(start.principal, start)) return known;
   Key key(start.principal, start);
   auto found = resolved.find(key.view());
-  if (found != resolved.end()) return &found->second;
+  if (found != resolved.end()) {
+    recent.remember(start.principal, start, found->second);
+    return &found->second;
+  }
 
   static const Principal nobody;
   const Principal& principal = start.principal != nullptr ? *start.principal : nobody;
@@ -115,6 +156,11 @@ Result<const Resolved*> Router::State::resolve(const CallStart& start) {
   SHUNT_CHECK(routing->permit(principal, *route, start.command));
   auto command = route->definition->commands.find(start.command);
   if (command == route->definition->commands.end()) {
+    // What a service that never got to say its commands would have had, nobody knows.
+    if (route->definition->commands.empty() && route->instances.empty() && !route->why_absent.empty()) {
+      return fail(Code::unavailable, "S1009",
+                  fmt::format("service {} has no instance: {}", route->definition->full_name, route->why_absent));
+    }
     std::string known;
     for (const auto& [name, definition] : route->definition->commands)
       known.append(known.empty() ? "" : ", ").append(name);
@@ -122,7 +168,10 @@ Result<const Resolved*> Router::State::resolve(const CallStart& start) {
                 fmt::format("service {} has no command '{}'; it has: {}", route->definition->full_name, start.command,
                             known.empty() ? "none" : known));
   }
-  if (resolved.size() >= resolved_max) resolved.clear();
+  if (resolved.size() >= resolved_max) {
+    recent.clear();
+    resolved.clear();
+  }
   auto shared = routing->routes.at(route->definition->full_name);
   auto [entry, added] =
       resolved.emplace(std::string(key.view()), Resolved{shared, &command->second, &route->stats->of(start.command)});
@@ -135,6 +184,7 @@ Router::~Router() = default;
 
 void Router::install(std::shared_ptr<const Routing> routing) {
   state_->routing = std::move(routing);
+  state_->recent.clear();
   state_->resolved.clear();
 }
 

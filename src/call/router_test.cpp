@@ -211,6 +211,16 @@ TEST_F(House, without_an_instance_a_call_is_unavailable_and_says_why) {
   EXPECT_NE(error.message().find("its module crashed"), std::string::npos);
 }
 
+TEST_F(House, a_service_whose_commands_are_not_known_is_unavailable_and_says_why) {
+  routes["shop.cart"]->instances.clear();
+  routes["shop.cart"]->why_absent = "cart.py does not import";
+  const_cast<ServiceDefinition&>(*routes["shop.cart"]->definition).commands.clear();
+  auto error = run("cart", "echo", node).error();
+  EXPECT_EQ(error.code(), Code::unavailable);
+  EXPECT_EQ(error.id(), "S1009");
+  EXPECT_NE(error.message().find("cart.py does not import"), std::string::npos);
+}
+
 TEST_F(House, a_call_takes_a_slot_while_it_runs_and_gives_it_back) {
   auto& instance = *routes["shop.prices"]->instances[0];
   install();

@@ -149,6 +149,25 @@ class Following {
 
 }  // namespace
 
+// A short name means the one service that has it, as in a call.
+Result<std::string> Manager::full_name(const std::string& name) const {
+  if (name.empty() || name == "node" || name == "manager") return name;
+  std::vector<std::string> found;
+  std::vector<std::string> all = {"node"};
+  for (const auto& service : actions_.report().services) {
+    if (service.name == name) return name;
+    if (service.name.ends_with("." + name)) found.push_back(service.name);
+    all.push_back(service.name);
+  }
+  if (found.size() == 1) return found.front();
+  if (found.empty()) {
+    return fail(Code::not_found, "S1002",
+                fmt::format("there is no service '{}'; there are: {}", name, fmt::join(all, ", ")));
+  }
+  return fail(Code::failed_precondition, "S1003",
+              fmt::format("'{}' may be any of {}; write the full name", name, fmt::join(found, ", ")));
+}
+
 loop::Task<Status> Manager::logs(call::ServerCall& call) {
   auto asked = co_await request(call);
   if (!asked) co_return asked.error();
@@ -159,7 +178,9 @@ loop::Task<Status> Manager::logs(call::ServerCall& call) {
     co_return Status(Code::invalid_argument, "S5020",
                      "'service' must be a string, 'lines' a number from 0 and 'follow' true or false");
   }
-  std::string name = service.get<std::string>();
+  auto resolved = full_name(service.get<std::string>());
+  if (!resolved) co_return resolved.error();
+  std::string name = std::move(*resolved);
   Following following(loop_, log_);
   std::uint64_t told = 0;
   std::size_t limit = lines.get<std::size_t>();

@@ -78,6 +78,7 @@ class Manager {
   loop::Task<Status> logs(call::ServerCall& call);
   loop::Task<Status> stop(call::ServerCall& call);
   loop::Task<Status> version(call::ServerCall& call);
+  [[nodiscard]] Result<std::string> full_name(const std::string& name) const;
 
   loop::Loop& loop_;
   LogBook& log_;

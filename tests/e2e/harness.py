@@ -27,7 +27,7 @@ APPS = HERE / "apps"
 # A sanitized build keeps the shop's libraries to itself.
 SHOP = BUILD / "examples/shop/app" if (BUILD / "examples/shop/app").exists() else ROOT / "examples/shop"
 
-PATIENCE = 60.0
+PATIENCE = float(os.environ.get("SHUNT_TEST_PATIENCE", "60"))
 
 
 def eventually(what, condition, seconds=PATIENCE):

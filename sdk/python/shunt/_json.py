@@ -91,7 +91,9 @@ try:
         """The value of a JSON text. Raises ValueError (or RecursionError for one that is nested too deeply)."""
         try:
             value, end = _scan(text, 0)
-        except StopIteration:
+        except (StopIteration, SystemError):
+            # The scanner takes its error's type from json.decoder, and fails with a SystemError where nobody has
+            # imported that yet; the package imports it, and tells what is wrong.
             return _slow_loads(text)
         return value if end == len(text) else _slow_loads(text)
 

@@ -4,6 +4,8 @@ import asyncio
 import dataclasses
 import enum
 import math
+import subprocess
+import sys
 
 import pytest
 import shunt
@@ -791,3 +793,20 @@ def test_a_slow_handler_does_not_hold_back_the_answer_before_it(service):
     service.commands["slow"].slow = 64
     run(service, worker)
     assert flushed == [0, 1]
+
+
+def test_broken_json_is_a_value_error_where_nobody_has_imported_json():
+    """The C scanner needs json.decoder for its error; a worker imports it only when it must."""
+    program = f"""
+import sys
+sys.path[:] = {sys.path!r}
+from shunt._json import loads
+assert "json.decoder" not in sys.modules
+for text in ('{{', '{{"a":', '["\\\\ud8', '{{"a" 1}}', 'nan', ''):
+    try:
+        loads(text)
+    except ValueError:
+        continue
+    raise AssertionError(text)
+"""
+    subprocess.run([sys.executable, "-S", "-c", program], check=True, timeout=60)
