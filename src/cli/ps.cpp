@@ -52,7 +52,7 @@ std::string state_of(const json& instance) {
 
 Cell error_cell(const json& object) {
   std::string text = text_of(object, "last_error");
-  if (text.size() > 160) text = text.substr(0, text.find_first_of(" ", 150)) + " ...";
+  if (text.size() > 160) text = text.substr(0, text.find(' ', 150)) + " ...";
   return {std::move(text), Paint::red};
 }
 
