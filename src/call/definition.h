@@ -24,8 +24,8 @@ struct CommandDefinition {
   std::string response_schema;  ///< The same.
   Effect effect = Effect::any;
   StreamShape stream = StreamShape::unary;
-  Duration timeout{0};          ///< Default deadline; zero: the service's (60 s).
-  bool blocking = false;        ///< Runs synchronously in its worker: while it runs the worker has no other room.
+  Duration timeout{0};    ///< Default deadline; zero: the service's (60 s).
+  bool blocking = false;  ///< Runs synchronously in its worker: while it runs the worker has no other room.
 };
 
 /// One entry of `uses` or `allow`: a service, or one command of it.

@@ -70,6 +70,11 @@ class CallerEvents {
   /// The call has ended, with everything received before it. Once.
   virtual void on_end(Status status, Metadata trailers) = 0;
 
+  /// A unary answer is a message and an ok end in one. Who says true here may hear it as one on_answer() in place of
+  /// on_message() and on_end(): half the way for the commonest call.
+  [[nodiscard]] virtual bool wants_answer() const { return false; }
+  virtual void on_answer(Message message) { (void)message; }
+
  protected:
   ~CallerEvents() = default;
 };

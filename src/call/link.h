@@ -20,7 +20,7 @@ struct LinkLimits {
   std::uint32_t calls_max = 65536;                ///< Open at once in one direction. Beyond it: REFUSED.
   std::uint32_t metadata_bytes_max = 64u << 10;   ///< Metadata::cost of one call's opening, or of its trailers.
   std::uint32_t stream_credit = 256u << 10;       ///< What may be sent in one direction of a call before consumed().
-  std::uint64_t link_bytes_max = 64ull << 20;     ///< Received but not consumed, all calls; beyond it the link is closed.
+  std::uint64_t link_bytes_max = 64ull << 20;  ///< Received but not consumed, all calls; beyond it the link is closed.
 };
 
 struct LinkStats {

@@ -8,11 +8,11 @@
 namespace shunt::call {
 
 enum class PrincipalKind : std::uint8_t {
-  none = 0,      ///< Nobody known: a test.
-  service = 1,   ///< A service of the house; `service` is its full name.
-  gateway = 2,   ///< Somebody outside, by way of the gateway; `user` says whom its token named, if it did.
-  operator_ = 3, ///< The command line over the admin socket: may call everything, and is logged.
-  node = 4,      ///< The node itself: drivers, health.
+  none = 0,       ///< Nobody known: a test.
+  service = 1,    ///< A service of the house; `service` is its full name.
+  gateway = 2,    ///< Somebody outside, by way of the gateway; `user` says whom its token named, if it did.
+  operator_ = 3,  ///< The command line over the admin socket: may call everything, and is logged.
+  node = 4,       ///< The node itself: drivers, health.
 };
 
 struct Principal {

@@ -391,6 +391,13 @@ void RoutedCall::on_end(Status status, Metadata trailers) {
   end(std::move(status), std::move(trailers));
 }
 
+void RoutedCall::on_answer(Message message) {
+  if (ended_) return;
+  Keep keep(*this);
+  count_end(Code::ok);
+  if (events_ != nullptr) std::exchange(events_, nullptr)->on_answer(std::move(message));
+}
+
 void RoutedCall::fire() { end(cancel_status(Cancel::deadline), {}); }
 
 // Gives the slot back.
@@ -418,9 +425,17 @@ Status RoutedCall::explain(Status status) const {
 void RoutedCall::end(Status status, Metadata trailers) {
   if (ended_) return;
   Keep keep(*this);
-  Instant now = context_.loop.refresh_now();
-  stats_.count_end(context_.loop_index, status.code(), now - began_);
-  if (!status.is_ok()) status = explain(std::move(status));
+  if (!status.is_ok()) {
+    context_.loop.refresh_now();
+    status = explain(std::move(status));
+  }
+  count_end(status.code());
+  if (events_ != nullptr) std::exchange(events_, nullptr)->on_end(std::move(status), std::move(trailers));
+}
+
+// What the end of a call comes to, whatever the caller is told.
+void RoutedCall::count_end(Code code) {
+  stats_.count_end(context_.loop_index, code, context_.loop.refresh_now() - began_);
   ended_ = true;
   waiting_ = false;
   Timer::disarm();
@@ -430,7 +445,6 @@ void RoutedCall::end(Status status, Metadata trailers) {
   }
   if (instance_ != nullptr) instance_->served.fetch_add(1, std::memory_order_relaxed);
   leave();
-  if (events_ != nullptr) std::exchange(events_, nullptr)->on_end(std::move(status), std::move(trailers));
 }
 
 }  // namespace shunt::call

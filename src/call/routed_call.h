@@ -65,6 +65,8 @@ class RoutedCall final : public Outgoing, private CallerEvents, private loop::Ti
   void on_message(Message message) override;
   void on_credit() override;
   void on_end(Status status, Metadata trailers) override;
+  bool wants_answer() const override { return events_ != nullptr && events_->wants_answer(); }
+  void on_answer(Message message) override;
   void fire() override;  // The deadline passed while the call waited for a slot.
   void run() override;   // Opens outside a stack that was too deep.
 
@@ -77,6 +79,7 @@ class RoutedCall final : public Outgoing, private CallerEvents, private loop::Ti
   bool may_move(const Status& status) const;
   void leave();
   void end(Status status, Metadata trailers);
+  void count_end(Code code);
   Status explain(Status status) const;
   void unref() {
     if (--refs_ == 0) delete this;

@@ -278,6 +278,18 @@ void OutgoingCall::on_end(Status status, call::Metadata trailers) {
   state.deliver(event, command());
 }
 
+void OutgoingCall::on_answer(call::Message message) {
+  ended_ = true;
+  static constexpr shunt_status ok = {.size = sizeof(shunt_status)};
+  Lent lent(std::move(message));
+  shunt_event event = event_of(*this, SHUNT_EVENT_END);
+  event.flags = SHUNT_HAS_MESSAGE;
+  event.status = &ok;
+  event.message = &lent.raw;
+  event.cost = lent.cost;
+  state.deliver(event, command());
+}
+
 call::Sent OutgoingCall::send(call::Message message, call::Last last) {
   if (call_ == nullptr || ended_) return call::Sent::ended;
   return call_->send(std::move(message), last);

@@ -112,6 +112,8 @@ class OutgoingCall final : public ModuleCall, private call::CallerEvents {
   void on_message(call::Message message) override;
   void on_credit() override;
   void on_end(Status status, call::Metadata trailers) override;
+  bool wants_answer() const override { return true; }
+  void on_answer(call::Message message) override;
   void begin(const shunt_open& open, call::Opening opening);
   [[nodiscard]] std::string_view command() const {
     return parent_ != nullptr ? parent_->command() : std::string_view();

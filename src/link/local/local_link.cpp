@@ -225,6 +225,17 @@ class LocalLink::Call final : private loop::Timer, private loop::Runnable {
   }
   void finish_with(Message message) {
     Keep keep(*this);
+    bool fits = message.size() <= limits_.message_bytes_max;
+    if (!ended_ && !finished_ && fits && caller_ != nullptr && caller_->wants_answer()) {
+      finished_ = true;
+      callee_ = nullptr;
+      waiting_.clear();
+      ended_ = true;
+      Timer::disarm();
+      detach();
+      std::exchange(caller_, nullptr)->on_answer(std::move(message));
+      return;
+    }
     // The answer of a call that finishes needs no credit: nothing follows it.
     if (to_caller_ <= 0) to_caller_ = 1;
     send_to_caller(std::move(message));

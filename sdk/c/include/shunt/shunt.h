@@ -110,7 +110,8 @@ enum shunt_event_kind {
   SHUNT_EVENT_HALF_CLOSE = 3, /* incoming: the caller sends no more */
   SHUNT_EVENT_CANCEL = 4,     /* incoming: reason; finish() is still owed, what is sent is thrown away */
   SHUNT_EVENT_CREDIT = 5,     /* either end: send() has room again after SHUNT_HELD */
-  SHUNT_EVENT_END = 6,        /* outgoing: status and trailers; nothing comes after it; release() is owed */
+  SHUNT_EVENT_END = 6,        /* outgoing: status and trailers; nothing comes after it; release() is owed. In a module,
+                                 with SHUNT_HAS_MESSAGE, the last message comes in the same event */
   SHUNT_EVENT_METADATA = 7,   /* outgoing: initial metadata */
   SHUNT_EVENT_DRAIN = 8,      /* worker: no new calls will come; exit when the open ones have ended */
   SHUNT_EVENT_LOST = 9,       /* worker: the node and the supervisor are gone: exit */

@@ -388,6 +388,7 @@ class OutCall final : public EventTarget {
         return wake(writing);
       case SHUNT_EVENT_END: {
         ended_ = true;
+        if ((event.flags & SHUNT_HAS_MESSAGE) != 0 && !discard) inbox.push(*event.message, event.cost);
         read_metadata(event, trailers);
         if (event.status->code != 0) status_ = to_error(*event.status);
         // What is woken may free this object. A call has one coroutine, so one of them waits at most.

@@ -66,10 +66,11 @@ class Pool {
   }
   /// Gives back to the heap what this thread keeps.
   static void trim() noexcept {
-    for (List& list : here().lists) {
+    if (lists_ == nullptr) return;
+    for (List& list : lists_->lists) {
       while (list.first != nullptr) ::operator delete(std::exchange(list.first, list.first->next));
-      list.count = 0;
     }
+    delete std::exchange(lists_, nullptr);
   }
 
  private:
@@ -86,9 +87,15 @@ class Pool {
   struct Lists {
     List lists[buckets];
   };
+  // A pointer, so that it can have the short way to a thread's own memory: room there is scarce in a process that loads
+  // libraries at run time. The lists themselves live as long as the process.
+#if defined(__GNUC__)
+  __attribute__((tls_model("initial-exec")))
+#endif
+  inline static constinit thread_local Lists* lists_ = nullptr;
   SHUNT_SDK_HIDDEN static Lists& here() noexcept {
-    static constinit thread_local Lists lists;
-    return lists;
+    if (lists_ == nullptr) lists_ = new Lists;
+    return *lists_;
   }
 };
 
