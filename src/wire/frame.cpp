@@ -27,6 +27,13 @@ T load_at(const char* from) {
   std::memcpy(&value, from, sizeof value);
   return value;
 }
+/// `from` must be long enough.
+template <typename T>
+T load_at(std::string_view from) {
+  T value;
+  from.copy(reinterpret_cast<char*>(&value), sizeof value);
+  return value;
+}
 
 /// Texts whose length the wire gives 16 bits are cut there; the floors above hold them far below it.
 std::uint16_t short_size(std::string_view text) {
@@ -48,7 +55,7 @@ class Reader {
       fail();
       return T{};
     }
-    T value = load_at<T>(bytes_.data());
+    T value = load_at<T>(bytes_);
     bytes_.remove_prefix(sizeof(T));
     return value;
   }
@@ -229,7 +236,7 @@ Result<Hello> decode_hello(std::string_view payload) {
         return;
       }
       // A limit beyond what the field can hold is as good as its largest value.
-      auto read = load_at<std::uint64_t>(value.data());
+      auto read = load_at<std::uint64_t>(value);
       field = static_cast<Field>(std::min<std::uint64_t>(read, std::numeric_limits<Field>::max()));
     };
     switch (tag) {
@@ -405,7 +412,7 @@ void encode_grant(const GrantFrame& grant, std::string& out) {
 Result<GrantFrame> decode_grant(std::string_view payload) {
   if (payload.size() < 8) return broken("GRANT ends too early");
   GrantFrame grant;
-  grant.grant = load_at<std::uint64_t>(payload.data());
+  grant.grant = load_at<std::uint64_t>(payload);
   SHUNT_TRY(grant.status, decode_status(payload.substr(8)));
   return grant;
 }

@@ -590,7 +590,7 @@ struct Mux::State {
           return {};
         }
         end_incoming(call);
-        events.on_cancel(id, call.user, static_cast<std::uint8_t>(payload.data()[0]));
+        events.on_cancel(id, call.user, static_cast<std::uint8_t>(payload[0]));
         return {};
       }
       case FrameType::credit: {

@@ -259,10 +259,6 @@ class Rig final : public call::Service {
     co_await call.send(letters(static_cast<std::size_t>(size), 'L'));
     co_return Status();
   }
-  static Task<Status> hand_on(ServerCall& call) {
-    co_await call.receive();
-    co_return Status(Code::unavailable, "S1015", "another one told me so").with_retry(Retry::elsewhere);
-  }
   static Task<Status> heavy_trailers(ServerCall& call) {
     co_await call.receive();
     Metadata trailers;
@@ -280,7 +276,6 @@ class Rig final : public call::Service {
     tasks_.add("fail", fail);
     tasks_.add("tell", tell);
     tasks_.add("large", large);
-    tasks_.add("hand_on", hand_on);
     tasks_.add("heavy_trailers", heavy_trailers);
     tasks_.add("hang", [this](ServerCall& call) { return hang(call, this); });
     tasks_.add("read_then_hang", [this](ServerCall& call) { return read_then_hang(call, this); });
