@@ -417,7 +417,7 @@ Status RoutedCall::explain(Status status) const {
     return {Code::deadline_exceeded, "S1004",
             fmt::format("call {}.{}: waited {} for a worker, ran {}, deadline {}", route_->definition->full_name,
                         command_.name, format_duration(milliseconds(waited)), format_duration(milliseconds(ran)),
-                        format_duration(milliseconds(deadline_.at() - began_)))};
+                        format_duration(milliseconds(deadline_.at() - began_ + std::chrono::microseconds(500))))};
   }
   return status;
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "base/json_text.h"
@@ -62,8 +63,11 @@ std::vector<const call::Route*> shown_routes(const call::Routing& routing, Shows
   for (const auto& [name, route] : routing.routes) {
     if (shows == Shows::everything || route->definition->exposed) routes.push_back(route.get());
   }
-  std::ranges::sort(routes, {},
-                    [](const call::Route* route) -> const std::string& { return route->definition->full_name; });
+  // The node's own service stands last: who looks here looks for theirs.
+  std::ranges::sort(routes, {}, [](const call::Route* route) {
+    const std::string& name = route->definition->full_name;
+    return std::pair(name == "manager", std::string_view(name));
+  });
   return routes;
 }
 

@@ -153,6 +153,7 @@ bool EpollLoop::turn(Duration wait) {
   state.pending.clear();
   for (int i = 0; i < count; i++) state.pending.push_back(static_cast<Watch*>(state.events[i].data.ptr));
   Instant began = refresh_now();
+  state.activity = {};
 
   if (state.has_posted.load(std::memory_order_acquire)) {
     std::uint64_t rings = 0;

@@ -57,7 +57,8 @@ Result<Own<ModuleHost>> ModuleHost::load(Loops& loops, supervisor::ActivityPage*
 
 void ModuleHost::enter(void* owner, std::string_view service, std::string_view command) {
   auto& note = *static_cast<Note*>(owner);
-  note.loop->set_activity(service);
+  // The loop keeps the last name until its turn is over: a slow turn is told at its end.
+  if (!service.empty()) note.loop->set_activity(service);
   if (note.page == nullptr) return;
   if (service.empty()) {
     note.page->set_known(note.slot, 0);

@@ -61,7 +61,8 @@ int node_main(int argc, char** argv) {
   std::signal(SIGINT, SIG_IGN);
   std::signal(SIGTERM, SIG_IGN);
 
-  auto control = loop::EpollLoop::create({.name = "control"});
+  // It loads libraries and reads manifests, and no call of a service waits for it.
+  auto control = loop::EpollLoop::create({.name = "control", .slow_turn = std::chrono::milliseconds(500)});
   if (!control) return tell(control.error(), 71);
   int status = 0;
   {
