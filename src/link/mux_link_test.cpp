@@ -18,8 +18,7 @@
 #include "loop/sim_loop.h"
 #include "os/socket.h"
 
-using namespace shunt;
-using namespace shunt::link;
+namespace shunt::link {
 using call::Cancel;
 using call::Last;
 using call::Message;
@@ -298,11 +297,11 @@ TEST(MuxLink, what_happens_in_one_turn_is_written_at_once) {
   sockets.say(hello());
   sockets.hear();
   std::string opens;
-  for (int i = 0; i < 100; i++) {
+  for (wire::CallId id = 1; id < 200; id += 2) {
     std::string payload;
     wire::encode_open({.service = "s", .command = "c"}, payload);
-    wire::append_frame(opens, wire::FrameType::open, static_cast<wire::CallId>(2 * i + 1), payload);
-    wire::append_frame(opens, wire::FrameType::message, static_cast<wire::CallId>(2 * i + 1), "x", wire::flag::last);
+    wire::append_frame(opens, wire::FrameType::open, id, payload);
+    wire::append_frame(opens, wire::FrameType::message, id, "x", wire::flag::last);
   }
   sockets.say(opens);
   EXPECT_EQ(sockets.service.seen.size(), 100u);
@@ -483,6 +482,8 @@ TEST(MuxLinkProperty, on_any_wire_every_call_ends_once_and_nothing_is_left) {
         case 13:
           if (random.below(200) == 0) cut = true, wire.cut();
           break;
+        default:
+          break;
       }
     }
     wire.stall(false);
@@ -503,3 +504,5 @@ TEST(MuxLinkProperty, on_any_wire_every_call_ends_once_and_nothing_is_left) {
 }
 
 }  // namespace
+
+}  // namespace shunt::link

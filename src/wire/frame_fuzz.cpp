@@ -6,9 +6,7 @@
 
 #include "wire/frame.h"
 
-using namespace shunt;
-using namespace shunt::wire;
-
+namespace shunt::wire {
 namespace {
 
 /// Encoding is canonical: once through the decoder, it is a fixed point.
@@ -65,3 +63,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   return 0;
 }
+
+}  // namespace shunt::wire

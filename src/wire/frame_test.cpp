@@ -2,9 +2,7 @@
 
 #include <gtest/gtest.h>
 
-using namespace shunt;
-using namespace shunt::wire;
-
+namespace shunt::wire {
 namespace {
 
 TEST(Frame, a_header_comes_back_as_it_went) {
@@ -159,3 +157,5 @@ TEST(Frame, the_call_in_the_specification_is_what_we_write) {
 }
 
 }  // namespace
+
+}  // namespace shunt::wire

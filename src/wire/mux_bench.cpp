@@ -6,9 +6,7 @@
 
 #include "wire/mux.h"
 
-using namespace shunt;
-using namespace shunt::wire;
-
+namespace shunt::wire {
 namespace {
 
 struct Echo final : MuxEvents {
@@ -78,5 +76,7 @@ void unary(benchmark::State& state) {
 BENCHMARK(unary)->ArgNames({"batch", "bytes"})->Args({1, 64})->Args({100, 64})->Args({1, 100'000});
 
 }  // namespace
+
+}  // namespace shunt::wire
 
 BENCHMARK_MAIN();

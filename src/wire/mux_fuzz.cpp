@@ -12,9 +12,7 @@
 
 #include "wire/mux.h"
 
-using namespace shunt;
-using namespace shunt::wire;
-
+namespace shunt::wire {
 namespace {
 
 constexpr MuxLimits limits{.message_bytes_max = 40'000,
@@ -266,3 +264,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   (data[0] & 1) != 0 ? hostile(input) : honest(input);
   return 0;
 }
+
+}  // namespace shunt::wire

@@ -10,9 +10,7 @@
 
 #include "base/random.h"
 
-using namespace shunt;
-using namespace shunt::wire;
-
+namespace shunt::wire {
 namespace {
 
 /// Writes down what it hears. May act on it through `then`.
@@ -44,12 +42,15 @@ struct Ear final : MuxEvents {
     call.service = open.service;
     call.opened = true;
     incoming.push_back(id);
-    mux->set_user(id, reinterpret_cast<void*>(id));
+    mux->set_user(id, user_of(id));
     if (first != nullptr) add(id, *first);
     call.half_closed = last;
     if (on_opened) on_opened(id);
   }
-  void check(CallId id, void* user) { EXPECT_EQ(reinterpret_cast<CallId>(user), id); }
+  /// A pointer for each call, by which its events must come.
+  void* user_of(CallId id) { return &users.emplace(id, id).first->second; }
+  std::map<CallId, CallId> users;
+  void check(CallId id, void* user) { EXPECT_EQ(user, user_of(id)); }
   void add(CallId id, const Bytes& message) {
     auto& call = calls[id];
     call.messages.emplace_back(message.view());
@@ -124,7 +125,7 @@ struct Rig {
   }
   CallId open(bool last = false) {
     CallId id = a.open({.service = "s", .command = "c"}, last, nullptr);
-    a.set_user(id, reinterpret_cast<void*>(id));
+    a.set_user(id, a_ear.user_of(id));
     return id;
   }
 };
@@ -255,7 +256,7 @@ TEST(Mux, both_sides_open_calls) {
   rig.pump();
   EXPECT_EQ(rig.a_ear.calls[back].service, "n");
   rig.a.finish(back, {.code = Code::not_found, .id = "S1002", .message = "no"});
-  rig.b.set_user(back, reinterpret_cast<void*>(back));
+  rig.b.set_user(back, rig.b_ear.user_of(back));
   rig.pump();
   EXPECT_EQ(rig.b_ear.calls[back].id, "S1002");
 }
@@ -373,7 +374,7 @@ struct Fed {
     ear.mux = &mux;
     EXPECT_EQ(feed(frame(FrameType::hello, 0, encode_hello({}))), Code::ok);
     mux.open({.service = "s"}, false, nullptr);
-    mux.set_user(2, reinterpret_cast<void*>(2));
+    mux.set_user(2, ear.user_of(2));
     EXPECT_EQ(feed(open_frame(1)), Code::ok);
   }
   Code feed(std::string_view bytes) {
@@ -383,7 +384,7 @@ struct Fed {
 };
 
 TEST(MuxHostile, what_breaks_the_protocol_ends_the_link) {
-  auto bad = [](std::string bytes) {
+  auto bad = [](const std::string& bytes) {
     Fed fed;
     return fed.feed(bytes) == Code::data_loss;
   };
@@ -524,6 +525,8 @@ TEST(MuxProperty, whatever_two_sides_do_each_call_hears_a_prefix_of_what_was_sai
         case 11:
           move(rig.b, rig.a);
           break;
+        default:
+          break;
       }
       if (HasFatalFailure()) return;
     }
@@ -552,3 +555,5 @@ TEST(MuxProperty, whatever_two_sides_do_each_call_hears_a_prefix_of_what_was_sai
 }
 
 }  // namespace
+
+}  // namespace shunt::wire

@@ -541,6 +541,7 @@ LINK_TEST(ends_outlive_their_link) {
 LINK_TEST(a_link_dropped_with_many_calls_ends_each_once) {
   std::vector<Ear> ears(100);
   std::vector<call::OutgoingHandle> calls;
+  calls.reserve(ears.size());
   for (auto& ear : ears) {
     // Each end lets go of its neighbour's call when it hears the end.
     calls.push_back(rig.pair->link().open(rig.open("read_then_hang"), ear, Opening::first(text("x"))));
@@ -628,6 +629,7 @@ LINK_TEST(a_callee_may_drain_too) {
 
 LINK_TEST(a_thousand_calls_at_once) {
   std::vector<Own<ClientCall>> calls;
+  calls.reserve(1000);
   for (int i = 0; i < 1000; i++) {
     calls.push_back(make_own<ClientCall>(rig.pair->caller_loop(), rig.pair->link(), rig.open("chat"),
                                          Opening::first(text(std::to_string(i)))));
