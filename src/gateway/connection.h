@@ -37,6 +37,8 @@ class Connection final : private loop::Watch, private loop::Timer, private loop:
   [[nodiscard]] const ListenerPolicy& policy() const { return *policy_; }
 
   std::size_t index = 0;  ///< In Shared::connections.
+  /// Something of a next request is here already.
+  [[nodiscard]] bool has_read_ahead() const { return request_complete_ && parser_.buffered() > 0; }
 
  private:
   /// Goes on with what was read, outside the stack of whoever answered.

@@ -95,7 +95,11 @@ bool streams_answers(call::StreamShape shape) {
 
 }  // namespace
 
-bool Exchange::keeps_connection() const { return keep_alive_ && !is_shutting_down_ && !connection_.shared().draining; }
+// While draining, requests that were read already are still answered, the last of them with the close.
+bool Exchange::keeps_connection() const {
+  if (!keep_alive_ || is_shutting_down_) return false;
+  return !connection_.shared().draining || connection_.has_read_ahead();
+}
 
 // --- The request ---
 

@@ -125,7 +125,7 @@ class Exchange final : private call::CallerEvents, private loop::Timer {
   void answer(int http_status, std::string_view content_type, std::string_view body, const call::Metadata* trailers,
               const Refusal* refusal = nullptr, std::string_view error_id = {}, std::string_view extra = {});
   void write_metadata(net::ResponseWriter& writer, const call::Metadata& metadata, std::string_view prefix) const;
-  void write_connection(net::ResponseWriter& writer) const;
+  void write_connection(net::ResponseWriter& writer);
   void finish(int http_status);
   void give_credit();
   void release_collected();

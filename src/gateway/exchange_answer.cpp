@@ -236,8 +236,9 @@ void Exchange::write_metadata(net::ResponseWriter& writer, const call::Metadata&
   }
 }
 
-void Exchange::write_connection(net::ResponseWriter& writer) const {
+void Exchange::write_connection(net::ResponseWriter& writer) {
   if (!keeps_connection()) {
+    keep_alive_ = false;  // It is said now: what comes later does not change it.
     writer.close();
   } else if (http10_) {
     writer.keep_alive();

@@ -28,6 +28,19 @@ pool::PoolOptions pool_options(const manifest::ServiceManifest& manifest, std::s
   return options;
 }
 
+// What a service logs through its SDK comes as "warning: text" on standard error. The same word printed there by
+// anything else means the same.
+std::pair<std::string_view, std::string_view> leveled(pool::OutputStream stream, std::string_view line) {
+  if (stream == pool::OutputStream::err) {
+    for (std::string_view level : {"debug", "info", "warning", "error"}) {
+      if (line.starts_with(level) && line.substr(level.size()).starts_with(": ")) {
+        return {level, line.substr(level.size() + 2)};
+      }
+    }
+  }
+  return {"output", line};
+}
+
 }  // namespace
 
 PoolHost::PoolHost(Loops& loops, call::Spawner& spawner, module::LogBook& log,
@@ -76,8 +89,10 @@ void PoolHost::report(module::ServiceReport& to) {
   }
 }
 
-void PoolHost::on_line(const pool::WorkerIdentity& worker, pool::OutputStream, std::string_view line) {
-  log_.add({.service = worker.service, .instance = worker.name(), .level = "output", .text = std::string(line)});
+void PoolHost::on_line(const pool::WorkerIdentity& worker, pool::OutputStream stream, std::string_view line) {
+  auto [level, text] = leveled(stream, line);
+  log_.add(
+      {.service = worker.service, .instance = worker.name(), .level = std::string(level), .text = std::string(text)});
 }
 
 void PoolHost::on_note(const pool::WorkerIdentity& worker, std::string_view note) {

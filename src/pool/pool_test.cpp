@@ -51,6 +51,7 @@ class FakeLinks final : public LinkFactory {
   /// What lives, by pid and loop index.
   std::map<std::pair<pid_t, std::size_t>, FakeLink*> links;
   bool opens_at_once = true;
+  bool answers = true;  ///< Pings, those of new links.
   bool crossings = false;
   std::string name = "shop.cart";
   std::uint32_t concurrency = 2;
@@ -58,6 +59,7 @@ class FakeLinks final : public LinkFactory {
   Own<WorkerLink> make_link(std::size_t loop_index, os::Fd, const WorkerIdentity& worker,
                             WorkerLinkEvents& events) override {
     auto link = make_own<FakeLink>(events, loop_index, worker);
+    link->answers = answers;
     links[{worker.pid, loop_index}] = link.get();
     if (opens_at_once) events.on_opened({name, "fake 1.0", concurrency, {}});
     return link;
@@ -333,13 +335,25 @@ TEST(Pool, calls_wait_for_a_restart_but_not_for_a_crash_loop) {
   EXPECT_TRUE(house.pool->is_ready());
 }
 
+TEST(Pool, a_worker_is_ready_when_it_answers_not_when_it_has_connected) {
+  House house({.startup_timeout = seconds(10)});
+  house.links.answers = false;
+  house.start();
+  EXPECT_EQ(house.worker().state, WorkerState::starting);
+  EXPECT_FALSE(house.pool->is_ready());
+  house.clock.advance(seconds(11));
+  EXPECT_EQ(house.worker().last_error,
+            "worker shop.cart#1 (pid 100) did not begin to serve within its startup-timeout of 10s and was killed by "
+            "signal 9 (SIGKILL)");
+}
+
 TEST(Pool, a_worker_without_a_pulse_is_killed) {
   House house({.heartbeat_timeout = seconds(30)});
   house.start();
   house.clock.advance(seconds(100));
   EXPECT_EQ(house.worker().state, WorkerState::ready);
   FakeLink& link = house.links.of(100, 2);
-  EXPECT_EQ(link.pings, 10);
+  EXPECT_EQ(link.pings, 11);  // And the first, which asks whether it has begun.
   link.answers = false;
   house.clock.advance(seconds(20));
   EXPECT_EQ(house.worker().state, WorkerState::ready);

@@ -209,16 +209,24 @@ loop::Task<bool> Worker::begin() {
 
 loop::Task<bool> Worker::shake_hands() {
   Deadline limit = Deadline::after(wiring_.control().now(), options_.startup_timeout);
+  pongs_ = pings_;
+  bool greeted = false;
   while (!end_ && broken_.empty() && !stopping_) {
-    if (std::ranges::all_of(settled_, [](bool each) { return each; })) {
+    bool open = std::ranges::all_of(settled_, [](bool each) { return each; });
+    // HELLO may come before what a service does at its start, which may need its links; whoever answers is at work.
+    if (open && !greeted) {
+      greeted = true;
+      if (WorkerLink* control = instance_->control_link()) control->ping(++pings_);
+    }
+    if (open && pongs_ == pings_) {
       ready_at_ = wiring_.control().now();
       queue_.add(instance_);
       set_state(WorkerState::ready);
       co_return true;
     }
     if (!co_await changed_.wait(limit)) {
-      fail(
-          fmt::format("did not say HELLO within its startup-timeout of {}", format_duration(options_.startup_timeout)));
+      fail(fmt::format("did not {} within its startup-timeout of {}", greeted ? "begin to serve" : "say HELLO",
+                       format_duration(options_.startup_timeout)));
     }
   }
   co_return false;
@@ -402,7 +410,10 @@ void Worker::on_crossing(std::size_t loop_index, bool made) {
   changed_.set();
 }
 
-void Worker::on_link_pong(std::uint64_t number) { pongs_ = std::max(pongs_, std::min(number, pings_)); }
+void Worker::on_link_pong(std::uint64_t number) {
+  pongs_ = std::max(pongs_, std::min(number, pings_));
+  if (state_ == WorkerState::starting) changed_.set();
+}
 
 void Worker::on_link_grant(const Status& status, std::uint64_t grant) {
   // Refused even a place in its queue: the timer tries again.
