@@ -17,10 +17,10 @@
 using Clock = std::chrono::steady_clock;
 
 struct Ask {
-  std::string target;             // Which service's echo.
-  std::int64_t calls = 1000;      // How many.
-  std::int64_t in_flight = 1;     // How many at once.
-  std::int64_t bytes = 64;        // Of each message.
+  std::string target;          // Which service's echo.
+  std::int64_t calls = 1000;   // How many.
+  std::int64_t in_flight = 1;  // How many at once.
+  std::int64_t bytes = 64;     // Of each message.
 };
 SHUNT_FIELDS(Ask, target, calls, in_flight, bytes)
 
@@ -31,9 +31,7 @@ struct Figures {
 };
 SHUNT_FIELDS(Figures, ns_per_call, p50_ns, p99_ns)
 
-static double nanoseconds(Clock::duration took) {
-  return std::chrono::duration<double, std::nano>(took).count();
-}
+static double nanoseconds(Clock::duration took) { return std::chrono::duration<double, std::nano>(took).count(); }
 
 // Timed in batches: a clock read costs as much as the shortest of these calls.
 class Samples {
@@ -41,7 +39,9 @@ class Samples {
   void add(double ns) { each_.push_back(ns); }
   Figures figures(double all_ns, double calls) {
     std::sort(each_.begin(), each_.end());
-    auto at = [&](double share) { return each_.empty() ? 0 : each_[std::min(each_.size() - 1, std::size_t(share * double(each_.size())))]; };
+    auto at = [&](double share) {
+      return each_.empty() ? 0 : each_[std::min(each_.size() - 1, std::size_t(share * double(each_.size())))];
+    };
     return {all_ns / calls, at(0.50), at(0.99)};
   }
 

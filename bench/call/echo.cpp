@@ -3,4 +3,6 @@
 
 shunt::Task<shunt::Result<Text>> echo(shunt::Call&, Text text) { co_return text; }
 
-SHUNT_SERVICE(service) { service.command("echo", echo, {.description = "Says it again.", .effect = shunt::Effect::none}); }
+SHUNT_SERVICE(service) {
+  service.command("echo", echo, {.description = "Says it again.", .effect = shunt::Effect::none});
+}

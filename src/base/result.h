@@ -25,25 +25,25 @@ template <typename... Args>
 
 /// SHUNT_TRY(auto link, dial(peer)); declares `link`, or returns the error from this function.
 #define SHUNT_TRY(declaration, expression) SHUNT_TRY_(SHUNT_CONCAT(try_, __LINE__), declaration, expression)
-#define SHUNT_TRY_(temporary, declaration, expression)                                 \
-  auto temporary = (expression);                                                       \
+#define SHUNT_TRY_(temporary, declaration, expression)                              \
+  auto temporary = (expression);                                                    \
   if (!temporary.has_value()) return std::unexpected(std::move(temporary).error()); \
   declaration = std::move(temporary).value()
 
 /// For a Result<void>: goes on, or returns the error.
-#define SHUNT_CHECK(expression)                                                                      \
-  do {                                                                                               \
+#define SHUNT_CHECK(expression)                                                                             \
+  do {                                                                                                      \
     if (auto check_ = (expression); !check_.has_value()) return std::unexpected(std::move(check_).error()); \
   } while (false)
 
 /// The same two inside a coroutine.
 #define SHUNT_CO_TRY(declaration, expression) SHUNT_CO_TRY_(SHUNT_CONCAT(try_, __LINE__), declaration, expression)
-#define SHUNT_CO_TRY_(temporary, declaration, expression)                                 \
-  auto temporary = (expression);                                                          \
+#define SHUNT_CO_TRY_(temporary, declaration, expression)                              \
+  auto temporary = (expression);                                                       \
   if (!temporary.has_value()) co_return std::unexpected(std::move(temporary).error()); \
   declaration = std::move(temporary).value()
 
-#define SHUNT_CO_CHECK(expression)                                                                      \
-  do {                                                                                                  \
+#define SHUNT_CO_CHECK(expression)                                                                             \
+  do {                                                                                                         \
     if (auto check_ = (expression); !check_.has_value()) co_return std::unexpected(std::move(check_).error()); \
   } while (false)

@@ -48,8 +48,9 @@ Result<Duration> parse_duration(std::string_view text) {
   static constexpr std::array<Unit, 6> units = {
       {{"ns", 1}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 60e9}, {"h", 3600e9}}};
   auto bad = [&] {
-    return fail(Code::invalid_argument,
-                fmt::format("'{}' is not a duration; write a number and a unit: \"250ms\", \"2s\", \"1m30s\", \"1h\"", text));
+    return fail(
+        Code::invalid_argument,
+        fmt::format("'{}' is not a duration; write a number and a unit: \"250ms\", \"2s\", \"1m30s\", \"1h\"", text));
   };
   double total = 0;
   auto rest = text;
@@ -73,8 +74,12 @@ std::string format_duration(Duration duration) {
   std::int64_t ns = duration.count();
   if (ns == 0) return "0s";
   if (ns < 0) return "-" + format_duration(Duration(ns == INT64_MIN ? INT64_MAX : -ns));
-  static constexpr std::array<std::pair<std::int64_t, std::string_view>, 6> units = {
-      {{3'600'000'000'000, "h"}, {60'000'000'000, "m"}, {1'000'000'000, "s"}, {1'000'000, "ms"}, {1000, "us"}, {1, "ns"}}};
+  static constexpr std::array<std::pair<std::int64_t, std::string_view>, 6> units = {{{3'600'000'000'000, "h"},
+                                                                                      {60'000'000'000, "m"},
+                                                                                      {1'000'000'000, "s"},
+                                                                                      {1'000'000, "ms"},
+                                                                                      {1000, "us"},
+                                                                                      {1, "ns"}}};
   std::string text;
   for (const auto& [size, name] : units) {
     if (ns < size) continue;
@@ -103,8 +108,9 @@ Result<std::uint64_t> parse_size(std::string_view text) {
       if (unit.name == name && bytes < 9e18) return static_cast<std::uint64_t>(bytes);
     }
   }
-  return fail(Code::invalid_argument,
-              fmt::format("'{}' is not a size; write a number and a unit: \"512\", \"64KiB\", \"16MiB\", \"1GiB\"", text));
+  return fail(
+      Code::invalid_argument,
+      fmt::format("'{}' is not a size; write a number and a unit: \"512\", \"64KiB\", \"16MiB\", \"1GiB\"", text));
 }
 
 }  // namespace shunt

@@ -124,7 +124,8 @@ Result<void> EpollLoop::watch(Watch& watch, int fd) {
   event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
   event.data.ptr = &watch;
   if (epoll_ctl(state_->epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
-    return fail(Code::resource_exhausted, fmt::format("epoll: can't watch descriptor {}: {}", fd, std::strerror(errno)));
+    return fail(Code::resource_exhausted,
+                fmt::format("epoll: can't watch descriptor {}: {}", fd, std::strerror(errno)));
   }
   watch.loop_ = this;
   watch.fd_ = fd;

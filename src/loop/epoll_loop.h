@@ -39,7 +39,7 @@ class Watch {
 class EpollLoop final : public Loop, public Clock {
  public:
   struct Options {
-    std::string name = "loop";                         ///< The thread's name in logs, at most 15 bytes.
+    std::string name = "loop";                           ///< The thread's name in logs, at most 15 bytes.
     Duration slow_turn = std::chrono::milliseconds(50);  ///< A longer turn is logged. Zero: never.
   };
   /// Errors: resource_exhausted when the system gives no descriptor.
