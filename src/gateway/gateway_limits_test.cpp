@@ -324,6 +324,27 @@ TEST_F(GatewayTest, a_drain_loses_no_request_that_was_accepted) {
   ::close(refused);
 }
 
+TEST_F(GatewayTest, a_drain_answers_the_requests_that_were_read_ahead) {
+  start({.dev = true, .loopback = true});
+  const int client = connect();
+  const std::string next = post("/prices/echo", "next");
+  write(client, post("/prices/hang", "{}", "Connect-Timeout-Ms: 50\r\n") + next + next);
+  turn_until([&] { return seen_.running == 1; });
+  bool done = false;
+  scope_.spawn(drain_and_tell(&*gateway_, Deadline::never(), &done));
+  const Answer hung = answer(client);
+  EXPECT_EQ(hung.status, 504);
+  EXPECT_EQ(hung.header("connection"), "");
+  const Answer second = answer(client);
+  EXPECT_EQ(second.body, "next");
+  const Answer last = answer(client);
+  EXPECT_EQ(last.body, "next");
+  EXPECT_EQ(last.header("connection"), "close");
+  EXPECT_TRUE(is_closed(client));
+  close(client);
+  turn_until([&] { return done; });
+}
+
 TEST_F(GatewayTest, at_the_drains_deadline_calls_are_cancelled_and_their_clients_told) {
   start();
   const int fd = connect();

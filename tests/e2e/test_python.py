@@ -59,9 +59,9 @@ def test_what_is_no_object_is_refused(lab):
     for body in ("[1]", "5", '"x"', "{", "nan", '{"name":"\\ud8'):
         answer = lab.http("POST", "/shapes/greet", body, {"Content-Type": "application/json"})
         assert answer.status == 400, body
-    # Half a character is JSON all the same.
+    # Half a character is JSON on the way in; on the way out it has no form in UTF-8.
     answer = lab.http("POST", "/shapes/greet", '{"name":"\\ud800"}', {"Content-Type": "application/json"})
-    assert answer.body == b'{"message":"Hello, \\ud800!"}'
+    assert (answer.status, answer.json["id"]) == (500, "S1032")
 
 
 def test_an_error_answers_any_status(lab):
