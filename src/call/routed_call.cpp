@@ -360,7 +360,7 @@ void RoutedCall::on_credit() {
 }
 
 bool RoutedCall::may_move(const Status& status) const {
-  if (saved_ == nullptr || answered_ || attempts_ >= attempts_max) return false;
+  if (saved_ == nullptr || route_->admission == nullptr || answered_ || attempts_ >= attempts_max) return false;
   if (deadline_.passed(context_.loop.now())) return false;
   if (status.retry() == Retry::elsewhere && !accepted_) return true;
   bool lost = status.code() == Code::unavailable && status.retry() == Retry::reconnect;

@@ -56,6 +56,18 @@ struct FakeAdmission final : Admission {
   bool full = false;
 };
 
+// Refuses as a link does, never as a handler could: before anything has begun.
+struct Refuser final : Service {
+  Refuser(Service& to, int& count) : inner(to), refusals(count) {}
+  void begin(IncomingHandle call, const Open& open, Opening opening) override {
+    if (open.command != "refuse") return inner.begin(std::move(call), open, std::move(opening));
+    refusals++;
+    call->finish(Status(Code::unavailable, "S1015", "no room").with_retry(Retry::elsewhere), {});
+  }
+  Service& inner;
+  int& refusals;
+};
+
 struct House : testing::Test {
   House() {
     service.add("echo", [](ServerCall& call) -> loop::Task<Status> {
@@ -64,10 +76,6 @@ struct House : testing::Test {
     });
     service.add("hang", [](ServerCall& call) -> loop::Task<Status> {
       co_return cancel_status(co_await call.wait_cancelled());
-    });
-    service.add("refuse", [this](ServerCall&) -> loop::Task<Status> {
-      refusals++;
-      co_return Status(Code::unavailable, "S1015", "no room").with_retry(Retry::elsewhere);
     });
     service.add("die", [this](ServerCall&) -> loop::Task<Status> {
       deaths++;
@@ -92,7 +100,7 @@ struct House : testing::Test {
     auto route = std::make_shared<Route>();
     route->definition = definition;
     route->stats = stats;
-    route->instances.push_back(std::make_shared<LocalInstance>(loop, service, name + "/0"));
+    route->instances.push_back(std::make_shared<LocalInstance>(loop, refuser, name + "/0"));
     routes[definition->full_name] = route;
     return *definition;
   }
@@ -122,12 +130,13 @@ struct House : testing::Test {
   loop::SimClock clock;
   loop::SimLoop loop{clock};
   SeededRandom random{1};
+  int refusals = 0;
   TaskService service{loop};
+  Refuser refuser{service, refusals};
   std::map<std::string, std::shared_ptr<Route>> routes;
   Router router{loop, 0, random};
   Principal node{.kind = PrincipalKind::node};
   Principal gateway{.kind = PrincipalKind::gateway};
-  int refusals = 0;
   int deaths = 0;
   loop::Scope scope{loop};
 };
@@ -314,6 +323,19 @@ TEST_F(Pooled, a_refused_call_moves_on_and_is_never_lost) {
   EXPECT_EQ(refusals, 3);
   EXPECT_EQ(result.error().id(), "S1015");
   EXPECT_EQ(instance->in_flight, 0u);
+}
+
+TEST_F(Pooled, a_handler_that_hands_on_a_refusal_is_not_run_again) {
+  int runs = 0;
+  service.add("hand_on", [&](ServerCall&) -> loop::Task<Status> {
+    runs++;
+    co_return Status(Code::unavailable, "S1015", "no room over there").with_retry(Retry::elsewhere);
+  });
+  auto& definition = const_cast<ServiceDefinition&>(*routes["shop.prices"]->definition);
+  definition.commands["hand_on"].name = "hand_on";
+  auto error = run("shop.prices", "hand_on", node).error();
+  EXPECT_EQ(runs, 1);
+  EXPECT_EQ(error.retry(), Retry::later);
 }
 
 TEST_F(Pooled, a_call_whose_worker_died_is_not_run_again_unless_its_effect_permits) {

@@ -74,6 +74,8 @@ loop::Task<Cancel> ServerCall::wait_cancelled() {
 void ServerCall::finish(Status status, Metadata trailers) {
   if (finished_) return;
   finished_ = true;
+  // "Never started, go elsewhere" is a link's to say. A handler that hands on what another service answered has run.
+  if (status.retry() == Retry::elsewhere) status.with_retry(Retry::later);
   call_->finish(std::move(status), std::move(trailers));
 }
 

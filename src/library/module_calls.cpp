@@ -76,7 +76,9 @@ Status take_status(const shunt_status* status) {
   std::string_view id = view(status->id);
   Status made = id.empty() ? Status(code, std::string(view(status->message)))
                            : Status(code, id, std::string(view(status->message)));
-  if (status->retry <= 3) made.with_retry(static_cast<Retry>(status->retry));
+  // "Never started, go elsewhere" is a link's to say: a handler that hands on what another service answered has run.
+  if (status->retry < 3) made.with_retry(static_cast<Retry>(status->retry));
+  if (status->retry == 3) made.with_retry(Retry::later);
   if (status->details.size != 0) made.with_details(std::string(view(status->details)));
   return made;
 }

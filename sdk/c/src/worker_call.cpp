@@ -57,7 +57,9 @@ Status read_status(const shunt_status* from) {
   if (status.code == 0) return Status();
   Code code = status.code < code_count ? static_cast<Code>(status.code) : Code::unknown;
   Status result(code, to_view(status.id), std::string(to_view(status.message)));
-  if (status.retry <= static_cast<std::uint32_t>(Retry::elsewhere)) result.with_retry(static_cast<Retry>(status.retry));
+  // "Never started, go elsewhere" is a link's to say: a handler that hands on what another service answered has run.
+  if (status.retry < static_cast<std::uint32_t>(Retry::elsewhere)) result.with_retry(static_cast<Retry>(status.retry));
+  if (status.retry == static_cast<std::uint32_t>(Retry::elsewhere)) result.with_retry(Retry::later);
   if (status.details.size > 0) result.with_details(std::string(to_view(status.details)));
   return result;
 }
