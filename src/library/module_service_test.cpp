@@ -307,6 +307,34 @@ TEST_F(Modules, a_wrong_message_of_a_stream_ends_the_call) {
   EXPECT_EQ(result, "S1030 invalid_argument: n: expected an integer, found a string");
 }
 
+loop::Task<void> late(Modules& house, std::string_view command, std::string& result) {
+  ClientCall call(house.router, *house.loop, house.to_shop(command), Opening::empty());
+  co_await call.send(text(R"({"sku":"apple","count":2})"), call::Last::yes);
+  auto answer = co_await call.receive();
+  if (answer) result = std::string(answer->bytes().view());
+  Status status = co_await call.finish();
+  if (!status.is_ok()) result += status.to_string();
+}
+
+// Between processes a large request follows its call in pieces.
+TEST_F(Modules, a_request_may_come_after_its_call_has_begun) {
+  for (std::string_view command : {"get", "get_now"}) {
+    std::string result;
+    run(late(*this, command, result));
+    EXPECT_EQ(result, R"({"cents":1990})");
+  }
+}
+
+TEST_F(Modules, a_call_may_be_dropped_before_its_request_has_come) {
+  for (std::string_view command : {"get", "get_now"}) {
+    ClientCall call(router, *loop, to_shop(command), Opening::empty());
+    settle();
+    EXPECT_EQ(modules["shop"].service->running(), 1u);
+  }
+  settle();
+  EXPECT_EQ(modules["shop"].service->running(), 0u);
+}
+
 loop::Task<void> doubles(Modules& house, std::string& result) {
   ClientCall call(house.router, *house.loop, house.to_shop("doubles"), Opening::first(text(R"({"n":1})")));
   for (int n = 2; n <= 4; ++n) {

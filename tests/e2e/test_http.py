@@ -256,6 +256,26 @@ def test_curl_sends_a_large_body(lab, tmp_path):
     assert done.stdout == b"x" * 3_000_000
 
 
+@pytest.mark.parametrize("service", ["shapes", "inside", "outside"])
+def test_bodies_of_many_megabytes_pass(lab, service):
+    body = bytes(range(256)) * (40 * 1024) + b"end"  # 10 MiB
+    answer = lab.http("POST", f"/{service}/reverse", body, {"Content-Type": "application/octet-stream"})
+    assert answer.status == 200 and answer.body == body[::-1]
+    for size in (16 * 1024 - 1, 16 * 1024 + 1, 70_000, 300_000):  # Around the size of a frame, and of what is sent at once.
+        answer = lab.http("POST", f"/{service}/reverse", body[:size], {"Content-Type": "application/octet-stream"})
+        assert answer.body == body[:size][::-1], size
+    with lab.raw() as client:
+        client.send(f"POST /{service}/reverse HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\n"
+                    f"Content-Length: {16 * 1024 * 1024 + 1}\r\n\r\n")
+        assert client.answer().status == 413
+
+
+def test_a_stream_to_a_command_that_takes_one_request_is_refused(lab):
+    for service in ("shapes", "inside"):
+        answer = lab.http("POST", f"/{service}/refuse", '{"code":"aborted"}\n', {"Content-Type": "application/x-ndjson"})
+        assert answer.status == 415 and "application/json" in answer.json["message"]
+
+
 def test_http_1_0(lab):
     with lab.raw() as client:
         client.send("GET /shapes/wave HTTP/1.0\r\n\r\n")
@@ -486,6 +506,13 @@ def test_a_token_opens_what_is_guarded(doors):
     assert answer.status == 200 and answer.json["user"] == "ann"
     assert doors.get("/open/who").json["user"] == ""
     assert "0123456789abcdef0123" not in doors.output
+
+
+def test_a_token_on_the_command_line(doors):
+    url = doors.url.replace("0.0.0.0", "127.0.0.1")
+    assert harness.run("call", "guarded.who", "--at", url).code == 16
+    done = harness.run("call", "guarded.who", "--at", url, "-m", "authorization=Bearer bbbbbbbbbbbbbbbbbbbb")
+    assert done.code == 0 and done.json["user"] == "bob", done
 
 
 def test_no_dev_closes_what_loopback_opens(start, doors_app):

@@ -66,7 +66,8 @@ def test_a_killed_python_worker_costs_its_calls_and_nothing_leaks(start, tmp_pat
 
     def victim():
         """The worker that was killed least often, so that it need not back off for long; one other is to serve."""
-        up = [instance for instance in node.service("victim")["instances"] if instance["state"] in ("ready", "busy")]
+        up = [instance for instance in node.service("victim")["instances"] if
+              instance["state"] in ("ready", "busy") and is_alive(instance["pid"])]
         return len(up) > 1 and min(up, key=lambda instance: instance["restarts"])["pid"]
 
     def all_up():
@@ -121,6 +122,38 @@ def test_a_call_whose_worker_is_killed_is_unavailable_and_names_its_end(start, t
         assert (answer.status, answer.json["code"]) == (503, "unavailable")
         assert "SIGKILL" in answer.json["message"]
     assert eventually("it to be back", lambda: node.is_ready("sick"))["restarts"] == 1
+
+
+def test_a_stream_whose_worker_is_killed_ends_with_the_error(start, tmp_path):
+    node = start(sick(tmp_path / "sick"))
+    with node.raw() as client:
+        client.request("POST", "/sick/drip", "Content-Type: application/json", body="{}")
+        assert client.head().status == 200 and json.loads(client.chunk()) == {"drop": 1}
+        os.kill(node.worker("sick"), signal.SIGKILL)
+        error = json.loads(client.chunk())["$error"]
+        assert error["code"] == "unavailable" and "SIGKILL" in error["message"]
+        assert client.chunk() == b""
+
+
+@pytest.mark.parametrize("command", ["peek", "poke"])
+def test_only_what_changes_nothing_is_tried_again(start, tmp_path, command):
+    """A call whose worker is killed moves to another if its effect is none, and else fails; it never runs twice then."""
+    node = start(sick(tmp_path / "sick", engine={"pool-limit": 2}))
+    flag, pids = tmp_path / "flag", tmp_path / "flag.pids"
+    with node.raw() as client:
+        client.request("POST", f"/sick/{command}", "Content-Type: application/json", body=json.dumps({"path": str(flag)}))
+        victim = int(eventually("the call to run", lambda: pids.exists() and pids.read_text().split())[0])
+        os.kill(victim, signal.SIGKILL)
+        if command == "peek":
+            ran = eventually("the call to run again", lambda: (who := pids.read_text().split())[1:] and who)
+            flag.touch()
+            answer = client.answer()
+            assert answer.status == 200 and [victim, answer.json["pid"]] == [int(pid) for pid in ran]
+        else:
+            assert client.answer().status == 503
+            flag.touch()
+            eventually("it to be back", lambda: node.is_ready("sick"))
+            assert pids.read_text().split() == [str(victim)]
 
 
 def test_a_killed_node_is_restarted_and_its_workers_are_adopted(start, tmp_path):
@@ -285,6 +318,8 @@ def test_a_worker_that_hangs_at_its_start_is_ended_and_backs_off(start, tmp_path
     instance = eventually("a back-off", backing_off)
     assert re.fullmatch(r"\d+(\.\d+)?m?s", instance["retry_in"])
     assert "startup-timeout" in instance["last_error"]
+    assert (node.get("/livez") if node.urls else None) is None  # `ready` was not said.
+    eventually("the back-off in the table", lambda: re.search(r"backing-off \(", node.cli("ps").out))
     eventually("it to be tried again", lambda: node.service("sick")["restarts"] >= 2)
     done = node.call("sick.ping", {}, "--timeout", "300ms")
     assert done.code in (4, 14)

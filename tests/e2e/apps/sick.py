@@ -56,6 +56,28 @@ async def wait(call) -> dict:
     return {}
 
 
+@service.command(effect="none")
+async def peek(path: str) -> dict:
+    """Waits for a file; says in another who does."""
+    with open(path + ".pids", "a") as pids:
+        pids.write(f"{os.getpid()}\n")
+    while not os.path.exists(path):
+        await asyncio.sleep(0.01)
+    return {"pid": os.getpid()}
+
+
+@service.command
+async def poke(path: str) -> dict:
+    """The same, but it may change something."""
+    return await peek(path)
+
+
+@service.command
+async def drip():
+    yield {"drop": 1}
+    await asyncio.Event().wait()
+
+
 @service.command
 async def sleep(ms: int) -> dict:
     await asyncio.sleep(ms / 1000)

@@ -130,6 +130,86 @@ class Command {
   const shunt_type* response = nullptr;
 };
 
+/// A call of one request that did not come with the opening, as a large one does not between processes. Waits for it, then
+/// begins the command as if it had. Keeps what the opening lent; deletes itself.
+class LateRequest final : public EventTarget {
+ public:
+  static bool is_late(const shunt_event& opening) { return (opening.flags & (SHUNT_HAS_MESSAGE | SHUNT_LAST)) == 0; }
+  static void await(Command& command, Attachment& at, const shunt_event& opening) {
+    auto* late = new LateRequest(command, at, opening);
+    at.api->set_user(opening.call, static_cast<EventTarget*>(late));
+  }
+
+ private:
+  LateRequest(Command& command, Attachment& at, const shunt_event& opening)
+      : command_(command),
+        at_(at),
+        call_(opening.call),
+        target_(view(opening.open->target)),
+        service_(view(opening.open->principal_service)),
+        user_(view(opening.open->principal_user)),
+        token_(view(opening.open->token)) {
+    const shunt_open& given = *opening.open;
+    metadata_.reserve(given.metadata_count);
+    for (std::size_t i = 0; i < given.metadata_count; ++i) {
+      metadata_.emplace_back(view(given.metadata[i].key), view(given.metadata[i].value));
+    }
+    for (const auto& [key, value] : metadata_) pairs_.push_back({slice(key), slice(value)});
+    open_.size = sizeof open_;
+    open_.target = slice(target_);
+    open_.deadline_ns = given.deadline_ns;
+    open_.metadata = pairs_.data();
+    open_.metadata_count = pairs_.size();
+    open_.principal_kind = given.principal_kind;
+    open_.command = given.command;
+    open_.principal_service = slice(service_);
+    open_.principal_user = slice(user_);
+    open_.token = slice(token_);
+  }
+
+  void on_event(const shunt_event& event) override {
+    switch (event.kind) {
+      case SHUNT_EVENT_MESSAGE:
+        return begin(event, SHUNT_HAS_MESSAGE | (event.flags & SHUNT_LAST));
+      case SHUNT_EVENT_HALF_CLOSE:
+        return begin(event, SHUNT_LAST);
+      case SHUNT_EVENT_CANCEL: {
+        shunt_status status = to_status(cancelled("the call was cancelled before its request had come"));
+        at_.api->finish(call_, &status, nullptr, nullptr, 0);
+        at_.api->release(call_);
+        delete this;
+        return;
+      }
+      default:
+        return;
+    }
+  }
+  void begin(const shunt_event& event, std::uint32_t flags) {
+    std::unique_ptr<LateRequest> self(this);
+    open_.flags = flags;
+    shunt_event opening{};
+    opening.size = sizeof opening;
+    opening.kind = SHUNT_EVENT_CALL;
+    opening.flags = flags;
+    opening.call = call_;
+    opening.message = (flags & SHUNT_HAS_MESSAGE) != 0 ? event.message : nullptr;
+    opening.cost = event.cost;
+    opening.open = &open_;
+    command_.begin(at_, opening);
+  }
+
+  Command& command_;
+  Attachment& at_;
+  shunt_call* call_;
+  std::string target_;
+  std::string service_;
+  std::string user_;
+  std::string token_;
+  Metadata metadata_;
+  std::vector<shunt_pair> pairs_;
+  shunt_open open_{};
+};
+
 inline const shunt_status ok_status = {sizeof(shunt_status), 0, 0, {nullptr, 0}, {nullptr, 0}, {nullptr, 0}};
 
 /// What the caller hears of an exception; what() is for the log alone.
@@ -184,6 +264,9 @@ class HandlerCommand final : public Command {
   }
 
   void begin(Attachment& at, const shunt_event& event) override {
+    if constexpr (!Taken::reads) {
+      if (LateRequest::is_late(event)) return LateRequest::await(*this, at, event);
+    }
     if constexpr (waits) {
       auto* served = new (Pool::allocate(sizeof(Served))) Served(*this, at, event);
       served->start(event);
