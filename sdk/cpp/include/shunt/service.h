@@ -174,7 +174,8 @@ class LateRequest final : public EventTarget {
       case SHUNT_EVENT_HALF_CLOSE:
         return begin(event, SHUNT_LAST);
       case SHUNT_EVENT_CANCEL: {
-        shunt_status status = to_status(cancelled("the call was cancelled before its request had come"));
+        Error error = cancelled("the call was cancelled before its request had come");
+        shunt_status status = to_status(error);
         at_.api->finish(call_, &status, nullptr, nullptr, 0);
         at_.api->release(call_);
         delete this;
