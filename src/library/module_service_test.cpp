@@ -209,6 +209,9 @@ TEST_F(Modules, json_goes_in_and_out) {
   EXPECT_EQ(ask("shop.bytes", std::string_view("\0\xff", 2)), std::string("\0\xff!", 3));
   EXPECT_EQ(ask("shop.nothing", ""), "{}");
   EXPECT_EQ(ask("shop.nothing", "{}"), "{}");
+  ClientCall call(router, *loop, to_shop("bytes"), Opening::unary(text("raw")));
+  settle();
+  EXPECT_EQ(call.metadata().find("content-type"), "application/octet-stream");
 }
 
 TEST_F(Modules, a_wrong_request_never_reaches_the_handler) {

@@ -308,7 +308,7 @@ def test_a_handler_that_blocks_beyond_its_deadline_does_not_hold_the_worker_for_
 
 def test_a_worker_that_hangs_at_its_start_is_ended_and_backs_off(start, tmp_path):
     good = write_app(tmp_path / "good", {"type": "python", "args": "good.py"}, good_py=SICK)
-    node = start(good, sick(tmp_path / "sick", "hangs", engine={"startup-timeout": "700ms", "termination-timeout": "300ms"}), wait=False)
+    node = start(good, sick(tmp_path / "sick", "hangs", engine={"startup-timeout": "3s", "termination-timeout": "300ms"}), wait=False)
     eventually("the admin socket", lambda: node.cli("ps").code == 0)
 
     def backing_off():

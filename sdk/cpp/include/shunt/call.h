@@ -135,6 +135,7 @@ class Call : protected detail::EventTarget {
   /// Sends initial metadata: once, before the first message.
   void send_metadata(const Metadata& metadata) {
     auto pairs = to_pairs(metadata);
+    metadata_sent_ = true;
     at_->api->send_metadata(call_, pairs.data(), pairs.size());
   }
   /// Comes after the answer.
@@ -216,7 +217,17 @@ class Call : protected detail::EventTarget {
   }
   /// Set by what may run when the call ends, so that a deferred wake finds it alive.
   [[nodiscard]] bool is_pinned() const { return deferred_ || waking_; }
+  /// An answer of raw bytes says so, unless the handler said something of its own: else it would pass for JSON.
+  void say_bytes() {
+    if (metadata_sent_ || finished_) return;
+    metadata_sent_ = true;
+    static constexpr std::string_view key = "content-type";
+    static constexpr std::string_view value = "application/octet-stream";
+    const shunt_pair pair = {detail::slice(key), detail::slice(value)};
+    at_->api->send_metadata(call_, &pair, 1);
+  }
   bool finished_ = false;
+  bool metadata_sent_ = false;
   std::optional<Error> input_error_;  ///< A message of the caller that can't be read: how the call will end.
   detail::Attachment* at_;
   shunt_call* call_;

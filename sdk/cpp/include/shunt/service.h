@@ -350,7 +350,10 @@ class HandlerCommand final : public Command {
           if (result) {
             return answer(
                 command_, *result, [this](const Error& failed) { this->end(failed); },
-                [this](shunt_message* last) { this->end(ok_status, last); });
+                [this](shunt_message* last) {
+                  if constexpr (std::is_same_v<Answered, Bytes>) this->say_bytes();
+                  this->end(ok_status, last);
+                });
           }
         }
       } catch (...) {
@@ -410,6 +413,7 @@ class HandlerCommand final : public Command {
                 command_, result, [this](Error failed) { finish_with_error(std::move(failed)); },
                 [this](shunt_message* last) {
                   Ending ending(*this);
+                  if constexpr (std::is_same_v<Answered, Bytes>) this->say_bytes();
                   this->end(ok_status, last);
                 });
           }
