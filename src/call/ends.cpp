@@ -2,7 +2,29 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 namespace shunt::call {
+
+namespace {
+
+// Stateless, so one serves all calls that never began.
+class UnopenedCall final : public Outgoing {
+ public:
+  Sent send(Message, Last) override { return Sent::ended; }
+  void half_close() override {}
+  void consumed(std::size_t) override {}
+  void cancel(Cancel) override {}
+  void release() override {}
+};
+
+}  // namespace
+
+OutgoingHandle end_unopened(CallerEvents& events, Status why) {
+  static UnopenedCall shared;
+  events.on_end(std::move(why), {});
+  return OutgoingHandle(&shared);
+}
 
 std::string_view cancel_name(Cancel reason) {
   switch (reason) {

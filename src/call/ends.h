@@ -141,6 +141,9 @@ struct Releaser {
 using OutgoingHandle = std::unique_ptr<Outgoing, Releaser>;
 using IncomingHandle = std::unique_ptr<Incoming, Releaser>;
 
+/// The end of a call that could not begin: tells on_end() at once, and gives a handle that does nothing.
+OutgoingHandle end_unopened(CallerEvents& events, Status why);
+
 /// What comes with the opening: the first message, if the caller had it at hand, and whether it was the last.
 struct Opening {
   Message message;

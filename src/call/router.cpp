@@ -71,22 +71,6 @@ class Key {
   std::string_view view_;
 };
 
-// An end for a call that never began: on_end has been told.
-class EndedCall final : public Outgoing {
- public:
-  Sent send(Message, Last) override { return Sent::ended; }
-  void half_close() override {}
-  void consumed(std::size_t) override {}
-  void cancel(Cancel) override {}
-  void release() override {}
-};
-
-OutgoingHandle end_now(CallerEvents& events, Status status) {
-  static EndedCall shared;  // Stateless.
-  events.on_end(std::move(status), {});
-  return OutgoingHandle(&shared);
-}
-
 }  // namespace
 
 // The commands that were called last, found by comparing names in place: most services call few.
@@ -195,13 +179,13 @@ std::size_t Router::loop_index() const { return state_->context.loop_index; }
 OutgoingHandle Router::start(const CallStart& start, CallerEvents& events, Opening opening) {
   auto& state = *state_;
   auto resolved = state.resolve(start);
-  if (!resolved) return end_now(events, std::move(resolved).error());
+  if (!resolved) return end_unopened(events, std::move(resolved).error());
   if (start.hops >= hops_max) {
-    return end_now(events,
-                   {Code::resource_exhausted, "S1006",
-                    fmt::format("the chain of calls that led to {}.{} has passed {} services; do they call each "
-                                "other in a circle?",
-                                start.service, start.command, hops_max)});
+    return end_unopened(events,
+                        {Code::resource_exhausted, "S1006",
+                         fmt::format("the chain of calls that led to {}.{} has passed {} services; do they call each "
+                                     "other in a circle?",
+                                     start.service, start.command, hops_max)});
   }
   const Resolved& target = **resolved;
   auto* call = new RoutedCall(state.context, target.route, *target.command, *target.stats, events);

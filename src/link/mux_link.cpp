@@ -19,22 +19,6 @@ using call::Sent;
 
 namespace {
 
-/// An end for a call that never began: it has told on_end already. Stateless.
-class EndedCall final : public call::Outgoing {
- public:
-  Sent send(Message, Last) override { return Sent::ended; }
-  void half_close() override {}
-  void consumed(std::size_t) override {}
-  void cancel(Cancel) override {}
-  void release() override {}
-};
-
-call::OutgoingHandle ended(call::CallerEvents& events, Status status) {
-  static EndedCall shared;
-  events.on_end(std::move(status), {});
-  return call::OutgoingHandle(&shared);
-}
-
 Status too_large(std::size_t size, std::uint64_t limit) {
   return {
       Code::resource_exhausted, "S1007",
@@ -772,23 +756,24 @@ MuxLink::~MuxLink() {
 call::OutgoingHandle MuxLink::open(const call::Open& open, call::CallerEvents& events, call::Opening opening) {
   State& state = *state_;
   State::Keep keep(state);
-  if (state.closed) return ended(events, state.why);
+  if (state.closed) return call::end_unopened(events, state.why);
   if (open.deadline.passed(state.loop.now())) {
-    return ended(events, {Code::deadline_exceeded, "S1004", "the deadline had passed before the call was sent"});
+    return call::end_unopened(events,
+                              {Code::deadline_exceeded, "S1004", "the deadline had passed before the call was sent"});
   }
   const auto& limits = state.mux.limits();
   wire::OpenFrame& frame = state.open_frame;
   frame.metadata.clear();
   if (open.metadata != nullptr) {
     if (auto viewed = view(*open.metadata, limits.metadata_bytes_max, frame.metadata); !viewed) {
-      return ended(events, std::move(viewed).error());
+      return call::end_unopened(events, std::move(viewed).error());
     }
   }
   Bytes first;
   if (opening.has_message) {
     first = opening.message.bytes();
     if (first.size() > limits.message_bytes_max)
-      return ended(events, too_large(first.size(), limits.message_bytes_max));
+      return call::end_unopened(events, too_large(first.size(), limits.message_bytes_max));
   }
   frame.service = open.service;
   frame.command = open.command;
@@ -808,7 +793,7 @@ call::OutgoingHandle MuxLink::open(const call::Open& open, call::CallerEvents& e
     auto text = state.mux.is_draining() ? fmt::format("the link to {} is draining and takes no new calls", state.peer())
                                         : fmt::format("{} calls are open on the link to {}, which is its limit",
                                                       limits.calls_max, state.peer());
-    return ended(events, Status(Code::unavailable, "S1015", std::move(text)).with_retry(Retry::elsewhere));
+    return call::end_unopened(events, Status(Code::unavailable, "S1015", std::move(text)).with_retry(Retry::elsewhere));
   }
   auto* call = new OutCall(state, events);
   call->id = id;

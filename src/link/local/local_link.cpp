@@ -30,22 +30,6 @@ struct LocalLink::State {
 
 namespace {
 
-// An end for a call that never began: it has told on_end already.
-class EndedCall final : public call::Outgoing {
- public:
-  Sent send(Message, Last) override { return Sent::ended; }
-  void half_close() override {}
-  void consumed(std::size_t) override {}
-  void cancel(Cancel) override {}
-  void release() override {}
-};
-
-call::OutgoingHandle ended(call::CallerEvents& events, Status status) {
-  static EndedCall shared;  // Stateless.
-  events.on_end(std::move(status), {});
-  return call::OutgoingHandle(&shared);
-}
-
 Status too_large(std::size_t size, std::uint64_t limit) {
   return {Code::resource_exhausted, "S1007",
           fmt::format("a message of {} bytes is larger than the limit of {}; send it as a stream of smaller ones", size,
@@ -350,21 +334,21 @@ LocalLink::~LocalLink() {
 call::OutgoingHandle LocalLink::open(const call::Open& open, call::CallerEvents& events, call::Opening opening) {
   auto& state = *state_;
   if (state.draining) {
-    return ended(events,
-                 Status(Code::unavailable, "S1015", "the service is shutting down").with_retry(Retry::elsewhere));
+    return call::end_unopened(
+        events, Status(Code::unavailable, "S1015", "the service is shutting down").with_retry(Retry::elsewhere));
   }
   if (state.stats.calls_open >= state.limits.calls_max) {
-    return ended(events,
-                 Status(Code::unavailable, "S1015",
-                        fmt::format("{} calls are open on this link, as many as it takes", state.limits.calls_max))
-                     .with_retry(Retry::elsewhere));
+    return call::end_unopened(
+        events, Status(Code::unavailable, "S1015",
+                       fmt::format("{} calls are open on this link, as many as it takes", state.limits.calls_max))
+                    .with_retry(Retry::elsewhere));
   }
-  if (open.deadline.passed(state.loop.now())) return ended(events, call::cancel_status(Cancel::deadline));
+  if (open.deadline.passed(state.loop.now())) return call::end_unopened(events, call::cancel_status(Cancel::deadline));
   if (open.metadata != nullptr && !open.metadata->empty() && open.metadata->cost() > state.limits.metadata_bytes_max) {
-    return ended(events, too_large(open.metadata->cost(), state.limits.metadata_bytes_max));
+    return call::end_unopened(events, too_large(open.metadata->cost(), state.limits.metadata_bytes_max));
   }
   if (opening.has_message && opening.message.size() > state.limits.message_bytes_max) {
-    return ended(events, too_large(opening.message.size(), state.limits.message_bytes_max));
+    return call::end_unopened(events, too_large(opening.message.size(), state.limits.message_bytes_max));
   }
   auto* call = new Call(state, events);
   call::OutgoingHandle handle(&call->outgoing());
