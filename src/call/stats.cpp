@@ -6,6 +6,7 @@ namespace {
 
 constexpr auto bounds_ns = [] {
   std::array<std::int64_t, latency_bounds.size()> bounds{};
+  // NOLINTNEXTLINE(bugprone-incorrect-roundings): at compile time, where lround is not to be had.
   for (std::size_t i = 0; i < bounds.size(); i++) bounds[i] = static_cast<std::int64_t>(latency_bounds[i] * 1e9 + 0.5);
   return bounds;
 }();
