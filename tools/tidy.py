@@ -38,6 +38,8 @@ THIRD_PARTY = {
     "nghttp2/": ["net"],
     "wslay/": ["net"],
     "openssl/": ["net"],
+    "zlib.h": ["net"],
+    "zstd": ["net"],
     "google/protobuf/": ["schema"],
     "re2/": ["schema"],
     "sqlite3.h": ["store"],

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/time.h"
+#include "call/contract.h"
 
 namespace shunt::call {
 
@@ -26,6 +27,9 @@ struct CommandDefinition {
   StreamShape stream = StreamShape::unary;
   Duration timeout{0};    ///< Default deadline; zero: the service's (60 s).
   bool blocking = false;  ///< Runs synchronously in its worker: while it runs the worker has no other room.
+  Encoding encoding = Encoding::json;  ///< What its handler receives and answers.
+  /// Owners: every snapshot that has the definition. nullptr: messages are passed as they are.
+  std::shared_ptr<const Transcoder> transcoder;
 };
 
 /// One entry of `uses` or `allow`: a service, or one command of it.
@@ -49,6 +53,7 @@ struct ServiceDefinition {
   bool exposed = false;            ///< Reachable by the gateway.
   Auth auth = Auth::none;
   Duration timeout = std::chrono::seconds(60);  ///< Default deadline of its commands.
+  std::shared_ptr<const Contract> contract;     ///< Its protobuf view. Owners: every snapshot with the definition.
 };
 
 }  // namespace shunt::call

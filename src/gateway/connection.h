@@ -8,7 +8,7 @@
 #include "gateway/exchange.h"
 #include "gateway/shared.h"
 #include "loop/epoll_loop.h"
-#include "net/http1.h"
+#include "net/http1/http1.h"
 
 namespace shunt::gateway {
 

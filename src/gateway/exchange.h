@@ -10,7 +10,7 @@
 #include "call/ends.h"
 #include "gateway/shared.h"
 #include "loop/loop.h"
-#include "net/http1.h"
+#include "net/http1/http1.h"
 
 namespace shunt::gateway {
 

@@ -22,7 +22,7 @@
 #include "gateway/gateway.h"
 #include "link/local/local_link.h"
 #include "loop/scope.h"
-#include "net/http1_client.h"
+#include "net/http1/http1_client.h"
 
 namespace shunt::gateway {
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "net/http1.h"
+#include "net/http1/http1.h"
 
 namespace shunt::gateway {
 

@@ -12,7 +12,7 @@
 
 #include "gateway/gateway.h"
 #include "gateway/query.h"
-#include "net/http1.h"
+#include "net/http1/http1.h"
 
 namespace shunt::gateway {
 

@@ -1,11 +1,11 @@
-#include "net/http1_client.h"
+#include "net/http1/http1_client.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
 #include "base/check.h"
-#include "net/http1_fields.h"
+#include "net/http1/http1_fields.h"
 
 namespace shunt::net {
 

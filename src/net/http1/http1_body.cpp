@@ -1,4 +1,4 @@
-#include "net/http1_body.h"
+#include "net/http1/http1_body.h"
 
 #include <algorithm>
 

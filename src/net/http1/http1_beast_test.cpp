@@ -8,7 +8,7 @@
 #include <string>
 
 #include "base/random.h"
-#include "net/http1.h"
+#include "net/http1/http1.h"
 
 namespace shunt::net {
 namespace {

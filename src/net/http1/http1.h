@@ -12,7 +12,8 @@
 #include <string_view>
 #include <vector>
 
-#include "net/http1_body.h"
+#include "net/header.h"
+#include "net/http1/http1_body.h"
 
 namespace shunt::net {
 
@@ -22,15 +23,6 @@ struct Http1Limits {
   std::size_t headers_max = 128;               ///< Their number. Beyond it: 431.
   std::uint64_t body_bytes_max = 16ull << 20;  ///< After the chunks are taken off. Beyond it: 413.
 };
-
-/// One header as it was sent; names compare without regard to case (iequals). Views into the parser's input.
-struct Header {
-  std::string_view name;
-  std::string_view value;
-};
-
-/// True when both are equal but for the case of ASCII letters. `lower` must be lower case.
-bool iequals(std::string_view text, std::string_view lower);
 
 struct RequestHead {
   std::string_view method;

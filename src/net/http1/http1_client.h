@@ -9,8 +9,8 @@
 #include <string_view>
 #include <vector>
 
-#include "net/http1.h"
-#include "net/http1_body.h"
+#include "net/http1/http1.h"
+#include "net/http1/http1_body.h"
 
 namespace shunt::net {
 

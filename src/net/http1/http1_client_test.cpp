@@ -1,4 +1,4 @@
-#include "net/http1_client.h"
+#include "net/http1/http1_client.h"
 
 #include <gtest/gtest.h>
 

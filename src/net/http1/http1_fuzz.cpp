@@ -4,8 +4,8 @@
 #include <cstdlib>
 #include <string>
 
-#include "net/http1.h"
-#include "net/http1_client.h"
+#include "net/http1/http1.h"
+#include "net/http1/http1_client.h"
 
 namespace {
 

@@ -1,11 +1,11 @@
-#include "net/http1.h"
+#include "net/http1/http1.h"
 
 #include <fmt/format.h>
 
 #include <ctime>
 
 #include "base/check.h"
-#include "net/http1_fields.h"
+#include "net/http1/http1_fields.h"
 
 namespace shunt::net {
 

@@ -1,4 +1,4 @@
-#include "net/http1_fields.h"
+#include "net/http1/http1_fields.h"
 
 #include <algorithm>
 #include <array>
