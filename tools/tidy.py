@@ -36,7 +36,6 @@ THIRD_PARTY = {
     "benchmark/": ["*"],
     "Python.h": ["sdk/python"],
     "nghttp2/": ["net"],
-    "wslay/": ["net"],
     "openssl/": ["net"],
     "zlib.h": ["net"],
     "zstd": ["net"],

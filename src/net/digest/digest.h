@@ -1,0 +1,15 @@
+#pragma once
+// Digests, from OpenSSL's crypto: SHA-1, which a WebSocket handshake is made of, and SHA-256 for entity tags. (tls/ keeps
+// OpenSSL's connections to itself; this is the other half of that library, and needs none of them.)
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+namespace shunt::net {
+
+/// Not for secrets: RFC 6455 asks for it, and nothing else here does.
+std::array<std::uint8_t, 20> sha1(std::string_view text);
+std::array<std::uint8_t, 32> sha256(std::string_view text);
+
+}  // namespace shunt::net
