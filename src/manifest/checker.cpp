@@ -33,6 +33,30 @@ const Key* find_key(Where where, std::string_view name) {
   return nullptr;
 }
 
+std::string lower(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + ('a' - 'A'));
+  }
+  return out;
+}
+
+bool is_header(std::string_view name) {
+  return !name.empty() && name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-_.") == std::string_view::npos;
+}
+
+/// As a browser writes it in Origin: no path, no slash at the end, no default port.
+bool is_origin(std::string_view text) {
+  const std::size_t colon = text.find("://");
+  if (colon == std::string_view::npos || colon == 0) return false;
+  const std::string_view host = text.substr(colon + 3);
+  const bool has_default_port = (text.starts_with("http://") && host.ends_with(":80")) ||
+                                (text.starts_with("https://") && host.ends_with(":443"));
+  return !host.empty() && !has_default_port &&
+         host.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-_.:[]") == std::string_view::npos &&
+         text.substr(0, colon).find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789+-.") == std::string_view::npos;
+}
+
 class Checker {
  public:
   Checker(const std::shared_ptr<const Source>& source, const fs::path& folder, std::vector<Diagnostic>& diagnostics)
@@ -63,6 +87,8 @@ class Checker {
   void uses(const Node& node, ServiceManifest& out);
   void allow(const Node& node, ServiceManifest& out);
   void auth(const Node& node, ServiceManifest& out);
+  void cors(const Node& node, ServiceManifest& out);
+  void cors_origins(const Member& member, Cors& out);
   void short_names_to_full(AppManifest& app);
 
   bool name_is_good(std::string_view name, Span at, std::string_view what);
@@ -175,7 +201,7 @@ void Checker::check_keys(const Node& node, Where where, bool single_app) {
 }
 
 void Checker::unknown_key(const Member& member, const std::vector<std::string_view>& known, Where where) {
-  for (Where other : {Where::app, Where::service, Where::engine, Where::command, Where::http}) {
+  for (Where other : {Where::app, Where::service, Where::engine, Where::command, Where::http, Where::cors}) {
     const Key* key = other == where ? nullptr : find_key(other, member.key);
     if (key == nullptr || !key->not_built.empty()) continue;
     std::string fix;
@@ -187,7 +213,9 @@ void Checker::unknown_key(const Member& member, const std::vector<std::string_vi
     } else if (other == Where::service || other == Where::command) {
       fix = fmt::format("move it into the {} that it is for", other == Where::service ? "service" : "command");
     } else {
-      fix = fmt::format("move it into \"{}\": {{ … }}", other == Where::engine ? "engine" : "http");
+      fix = fmt::format("move it into \"{}\": {{ … }}", other == Where::engine ? "engine"
+                                                        : other == Where::http ? "http"
+                                                                               : "cors");
     }
     report_.error(member.span, ids::misplaced_key,
                   fmt::format("key {} belongs {}, not {}", in_quotes(member.key), where_name(other), where_name(where)),
@@ -354,6 +382,7 @@ void Checker::service(const Node& node, std::string name, Span at, AppManifest& 
     out.expose_said = true;
   }
   auth(node, out);
+  cors(node, out);
   duration(node, "timeout", definition.timeout);
   app.services.push_back(std::move(out));
 }
@@ -639,6 +668,54 @@ void Checker::auth(const Node& node, ServiceManifest& out) {
       report_.error(tokens->value.span, ids::missing_file, fmt::format("tokens: {} does not exist", in_quotes(*text)),
                     {.fix = "write the file, with a line NAME TOKEN for each caller, or correct the path"});
     }
+  }
+}
+
+void Checker::cors(const Node& node, ServiceManifest& out) {
+  const Member* member = node.find("cors");
+  if (member == nullptr || !values_.object(*member)) return;
+  const Node& object = member->value;
+  check_keys(object, Where::cors, false);
+  for (const Member& part : object.members) out.keys.emplace("cors." + part.key, part.value.span);
+  Cors& cors = out.cors.emplace();
+  const Member* origins = object.find("origins");
+  if (origins == nullptr) {
+    report_.error(member->span, ids::missing_key, "'cors' has no 'origins': no page could call",
+                  {.fix = R"(write "origins": ["https://app.example"], or "*" for every page)"});
+  } else {
+    cors_origins(*origins, cors);
+  }
+  if (const Member* headers = object.find("headers")) {
+    for (const Node* entry : values_.strings(*headers, Values::Single::yes, list_entries_max)) {
+      std::string name = lower(entry->text);
+      if (name != "*" && !is_header(name)) {
+        report_.error(entry->span, ids::bad_cors, fmt::format("{} is no name of a header", in_quotes(entry->text)),
+                      {.fix = R"(write a name such as "x-request-id", or "*" for any)"});
+        continue;
+      }
+      cors.headers.push_back(std::move(name));
+    }
+  }
+  duration(object, "max-age", cors.max_age);
+  if (const Member* credentials = object.find("credentials")) {
+    cors.credentials = values_.boolean(*credentials).value_or(false);
+    if (cors.credentials && std::ranges::find(cors.origins, "*") != cors.origins.end()) {
+      report_.error(credentials->value.span, ids::bad_cors,
+                    "every page that a user has open could call with that user's cookies",
+                    {.fix = "name the origins that may, or write \"credentials\": false"});
+    }
+  }
+}
+
+void Checker::cors_origins(const Member& member, Cors& out) {
+  for (const Node* entry : values_.strings(member, Values::Single::yes, list_entries_max)) {
+    std::string origin = lower(entry->text);
+    if (origin != "*" && !is_origin(origin)) {
+      report_.error(entry->span, ids::bad_cors, fmt::format("{} is no origin of a page", in_quotes(entry->text)),
+                    {.fix = R"(write SCHEME://HOST or SCHEME://HOST:PORT, without a path: "https://app.example")"});
+      continue;
+    }
+    out.origins.push_back(std::move(origin));
   }
 }
 

@@ -45,6 +45,7 @@ inline constexpr std::string_view pool_min_above_limit = "S2036";
 inline constexpr std::string_view bad_string = "S2037";
 inline constexpr std::string_view bad_listen = "S2038";
 inline constexpr std::string_view too_many = "S2039";
+inline constexpr std::string_view bad_cors = "S2048";
 
 // What stands against what.
 inline constexpr std::string_view overlapping_routes = "S2040";

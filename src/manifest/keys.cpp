@@ -15,6 +15,7 @@ constexpr std::array service_keys = {
     Key{"args", ""},
     Key{"auth", ""},
     Key{"commands", ""},
+    Key{"cors", ""},
     Key{"description", ""},
     Key{"engine", ""},
     Key{"env", ""},
@@ -71,6 +72,13 @@ constexpr std::array http_keys = {
     Key{"header-timeout", ""}, Key{"idle-timeout", ""}, Key{"write-timeout", ""},
 };
 
+constexpr std::array cors_keys = {
+    Key{"credentials", ""},
+    Key{"headers", ""},
+    Key{"max-age", ""},
+    Key{"origins", ""},
+};
+
 constexpr std::array<std::string_view, 2> types_ = {"c++", "python"};
 constexpr std::array<std::string_view, 9> types_not_built_ = {
     "asgi", "grpc", "http", "javascript", "perl", "psgi", "python+json", "python+wsgi", "wsgi"};
@@ -93,6 +101,8 @@ std::span<const Key> keys_of(Where where) {
       return command_keys;
     case Where::http:
       return http_keys;
+    case Where::cors:
+      return cors_keys;
   }
   return {};
 }
@@ -109,6 +119,8 @@ std::string_view where_name(Where where) {
       return "in a command";
     case Where::http:
       return "in http";
+    case Where::cors:
+      return "in cors";
   }
   return {};
 }

@@ -48,6 +48,14 @@ struct EngineOptions {
   Duration termination_timeout = std::chrono::seconds(10);  ///< From the order to end to SIGKILL.
 };
 
+/// Which pages of other origins may call a service from a browser.
+struct Cors {
+  std::vector<std::string> origins;  ///< "https://app.example", in lower case; or "*" alone: any.
+  std::vector<std::string> headers;  ///< Beside those that every protocol here needs, in lower case; "*": any.
+  bool credentials = false;          ///< With cookies and the like. Never with the origin "*".
+  Duration max_age = std::chrono::minutes(10);  ///< How long a browser may remember the answer.
+};
+
 struct ServiceManifest {
   call::ServiceDefinition definition;  ///< What the manifest alone says until merge_described().
   std::string type;                    ///< "c++" or "python".
@@ -62,7 +70,8 @@ struct ServiceManifest {
   EngineOptions engine;
   std::filesystem::path folder;  ///< The app's, absolute. Workers run in it.
   std::filesystem::path tokens;  ///< The file of bearer tokens, absolute; empty without `auth: token`.
-  bool expose_said = false;      ///< The manifest has the key, whatever its value.
+  std::optional<Cors> cors;
+  bool expose_said = false;  ///< The manifest has the key, whatever its value.
   bool auth_said = false;
 
   /// Where keys stand: "args", "engine.pool-limit", "commands.get.effect", "uses[0]". A key that is not in the file has

@@ -267,6 +267,18 @@ TEST(Diagnostics, colours_only_when_asked) {
   EXPECT_NE(render(result.diagnostics.at(0), Colour::yes).find('\x1b'), std::string::npos);
 }
 
+TEST(Manifest, cors_names_the_pages_that_may_call) {
+  const AppManifest app = load_good(R"({"name": "a", "type": "python", "args": "service.py",
+      "cors": {"origins": "HTTPS://App.Example", "headers": ["X-Trace", "*"], "max-age": "1h"}})");
+  ASSERT_EQ(app.services.size(), 1u);
+  const auto& cors = app.services[0].cors;
+  ASSERT_TRUE(cors);
+  EXPECT_EQ(cors->origins, std::vector<std::string>{"https://app.example"});
+  EXPECT_EQ(cors->headers, (std::vector<std::string>{"x-trace", "*"}));
+  EXPECT_FALSE(cors->credentials);
+  EXPECT_EQ(cors->max_age, std::chrono::hours(1));
+}
+
 // ---- spec/manifest.schema.json ----
 
 const Node& at(const Node& node, std::string_view key) {
@@ -320,6 +332,7 @@ TEST(ManifestSchema, has_the_keys_that_the_code_knows_and_no_others) {
   expect_same_keys(at(at(defs, "engine"), "properties"), keys(Where::engine), "engine");
   expect_same_keys(at(at(defs, "command"), "properties"), keys(Where::command), "a command");
   expect_same_keys(at(at(defs, "http"), "properties"), keys(Where::http), "http");
+  expect_same_keys(at(at(defs, "cors"), "properties"), keys(Where::cors), "cors");
 }
 
 TEST(ManifestSchema, has_the_defaults_of_the_code) {
