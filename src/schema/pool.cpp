@@ -1,0 +1,90 @@
+#include "schema/pool.h"
+
+#include <fmt/format.h>
+#include <google/protobuf/any.pb.h>
+#include <google/protobuf/api.pb.h>
+#include <google/protobuf/descriptor.h>
+#include <google/protobuf/descriptor.pb.h>
+#include <google/protobuf/duration.pb.h>
+#include <google/protobuf/empty.pb.h>
+#include <google/protobuf/field_mask.pb.h>
+#include <google/protobuf/source_context.pb.h>
+#include <google/protobuf/struct.pb.h>
+#include <google/protobuf/stubs/logging.h>
+#include <google/protobuf/timestamp.pb.h>
+#include <google/protobuf/type.pb.h>
+#include <google/protobuf/wrappers.pb.h>
+
+#include <array>
+
+namespace shunt::schema {
+
+namespace pb = google::protobuf;
+
+namespace {
+
+constexpr std::string_view known_folder = "google/protobuf/";
+
+class FirstError final : public pb::DescriptorPool::ErrorCollector {
+ public:
+  void AddError(const std::string& file, const std::string& element, const pb::Message*, ErrorLocation,
+                const std::string& message) override {
+    if (text.empty()) text = fmt::format("{}: {}: {}", file, element, message);
+  }
+  std::string text;
+};
+
+}  // namespace
+
+Pool::Pool() = default;
+Pool::Pool(Pool&&) noexcept = default;
+Pool& Pool::operator=(Pool&&) noexcept = default;
+Pool::~Pool() = default;
+
+void silence_protobuf() {
+  static const bool done = [] {
+    pb::SetLogHandler(nullptr);
+    return true;
+  }();
+  (void)done;
+}
+
+const pb::FileDescriptor* known_file(const std::string& name) {
+  if (!name.starts_with(known_folder)) return nullptr;
+  // Naming each makes the linker keep it, and registers it.
+  static const std::array known = {
+      pb::Any::descriptor()->file(),        pb::Api::descriptor()->file(),
+      pb::Duration::descriptor()->file(),   pb::Empty::descriptor()->file(),
+      pb::FieldMask::descriptor()->file(),  pb::FileDescriptorProto::descriptor()->file(),
+      pb::Struct::descriptor()->file(),     pb::SourceContext::descriptor()->file(),
+      pb::Timestamp::descriptor()->file(),  pb::Type::descriptor()->file(),
+      pb::Int32Value::descriptor()->file(),
+  };
+  for (const auto* file : known) {
+    if (file->name() == name) return file;
+  }
+  return nullptr;
+}
+
+Result<Pool> build_pool(std::span<const std::string> files) {
+  silence_protobuf();
+  (void)known_file("google/protobuf/any.proto");
+  Pool pool;
+  pool.descriptors = std::make_unique<pb::DescriptorPool>(pb::DescriptorPool::generated_pool());
+  for (const std::string& bytes : files) {
+    pb::FileDescriptorProto file;
+    if (!file.ParseFromString(bytes)) {
+      return fail(Code::invalid_argument, "S2074", "a file descriptor is not a google.protobuf.FileDescriptorProto");
+    }
+    const pb::FileDescriptor* built = known_file(file.name());
+    if (built == nullptr) {
+      FirstError error;
+      built = pool.descriptors->BuildFileCollectingErrors(file, &error);
+      if (built == nullptr) return fail(Code::invalid_argument, "S2074", std::move(error.text));
+    }
+    pool.files.push_back(built);
+  }
+  return pool;
+}
+
+}  // namespace shunt::schema
