@@ -82,6 +82,9 @@ class Checker {
   void env(const Node& node, ServiceManifest& out);
   void python(const Node& node, ServiceManifest& out);
   void engine(const Node& node, ServiceManifest& out);
+  void proto(const Node& node, ServiceManifest& out);
+  std::optional<call::Encoding> encoding(const Node& node);
+  void method(const Member& member, std::string_view command, ServiceManifest& out);
   void commands(const Node& node, ServiceManifest& out);
   void command(const Member& member, ServiceManifest& out);
   void uses(const Node& node, ServiceManifest& out);
@@ -375,6 +378,7 @@ void Checker::service(const Node& node, std::string name, Span at, AppManifest& 
   env(node, out);
   python(node, out);
   engine(node, out);
+  proto(node, out);
   commands(node, out);
   uses(node, out);
   allow(node, out);
@@ -532,6 +536,51 @@ void Checker::engine(const Node& node, ServiceManifest& out) {
   duration(object, "termination-timeout", engine.termination_timeout);
 }
 
+void Checker::proto(const Node& node, ServiceManifest& out) {
+  out.encoding = encoding(node).value_or(call::Encoding::json);
+  const Member* member = node.find("proto");
+  if (member == nullptr) return;
+  const auto list = values_.strings(*member, Values::Single::yes, list_entries_max);
+  if (list.empty() && member->value.kind == Kind::array && member->value.elements.empty()) {
+    report_.error(member->value.span, ids::missing_key, "'proto' is empty",
+                  {.fix = R"(write "proto": "service.proto", or remove it)"});
+  }
+  for (const Node* entry : list) {
+    const fs::path path = resolve(folder_, entry->text);
+    if (!is_file(path)) {
+      missing_file("proto", entry->text, path, entry->span,
+                   "correct the path; it is relative to the manifest's folder");
+    }
+    out.proto.push_back(path);
+  }
+}
+
+std::optional<call::Encoding> Checker::encoding(const Node& node) {
+  const Member* member = node.find("encoding");
+  if (member == nullptr) return std::nullopt;
+  const auto i = values_.one_of(*member, "encoding", ids::unknown_encoding, {"json", "proto"});
+  if (!i) return std::nullopt;
+  return *i == 0 ? call::Encoding::json : call::Encoding::proto;
+}
+
+/// "package.Service/Method", as in a gRPC path.
+void Checker::method(const Member& member, std::string_view command, ServiceManifest& out) {
+  const auto text = values_.string(member);
+  if (!text) return;
+  const std::size_t slash = text->find('/');
+  const bool good = slash != std::string::npos && slash > 0 && slash + 1 < text->size() &&
+                    text->find('/', slash + 1) == std::string::npos && std::ranges::all_of(*text, [](unsigned char c) {
+                      return (std::isalnum(c) != 0) || c == '_' || c == '.' || c == '/';
+                    });
+  if (!good) {
+    report_.error(member.value.span, ids::bad_method,
+                  fmt::format("{} names no method of a protobuf service", in_quotes(*text)),
+                  {.fix = R"(write "package.Service/Method", such as "shop.v1.Items/GetItem")"});
+    return;
+  }
+  out.methods.emplace(command, *text);
+}
+
 void Checker::commands(const Node& node, ServiceManifest& out) {
   const Member* member = node.find("commands");
   if (member == nullptr || !values_.object(*member)) return;
@@ -573,6 +622,8 @@ void Checker::command(const Member& member, ServiceManifest& out) {
     }
   }
   duration(node, "timeout", command.timeout);
+  command.encoding = encoding(node).value_or(out.encoding);
+  if (const Member* bound = node.find("proto")) method(*bound, member.key, out);
   out.definition.commands.emplace(member.key, command);
   out.commands.emplace(member.key, std::move(command));
 }

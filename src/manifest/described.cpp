@@ -6,6 +6,7 @@
 #include <array>
 #include <tuple>
 
+#include "base/base64.h"
 #include "base/names.h"
 #include "manifest/document.h"
 #include "manifest/ids.h"
@@ -17,9 +18,12 @@ namespace shunt::manifest {
 namespace {
 
 constexpr std::size_t description_bytes_max = 4 << 20;
-constexpr std::array<std::string_view, 4> root_keys = {"commands", "description", "sdk", "version"};
-constexpr std::array<std::string_view, 8> described_keys = {"blocking", "description", "effect", "place",
-                                                            "request",  "response",    "stream", "timeout"};
+constexpr std::size_t descriptors_max = 256;
+constexpr std::array<std::string_view, 5> root_keys = {"commands", "description", "descriptors", "sdk", "version"};
+constexpr std::array<std::string_view, 11> described_keys = {
+    "blocking",        "description", "effect",           "encoding", "place",  "request",
+    "request-message", "response",    "response-message", "stream",   "timeout"};
+constexpr std::array<std::string_view, 2> encodings = {"json", "proto"};
 constexpr std::array<std::string_view, 3> effects = {"any", "idempotent", "none"};
 constexpr std::array<std::string_view, 4> shapes = {"unary", "client", "server", "both"};
 
@@ -34,6 +38,8 @@ struct Described {
   std::string request_canonical;
   std::string response_canonical;
   std::string place;  ///< "cart.py:12", or the file's name.
+  bool encoding_said = false;
+  DescribedProto::Messages messages = {};
 };
 
 class Merger {
@@ -60,6 +66,7 @@ class Merger {
   std::size_t word(const Node& node, std::string_view key, const std::array<std::string_view, N>& known,
                    std::string_view of);
   void describe(const Member& member);
+  void descriptors(const Node& root);
   /// The manifest's `mine` and the code's `theirs` of one key: the one that is said, or an error when both and they differ.
   bool agree(std::string_view key, bool said_here, bool said_there, bool same, std::string_view what,
              std::string_view here, std::string_view there, std::string_view place);
@@ -70,6 +77,7 @@ class Merger {
   std::string code_;
   std::vector<Diagnostic>& out_;
   std::map<std::string, Described, std::less<>> described_;
+  std::vector<std::string> files_;
 };
 
 void Merger::known_keys(const Node& node, std::span<const std::string_view> known, std::string_view of) {
@@ -144,6 +152,14 @@ void Merger::describe(const Member& member) {
     }
   }
   if (const Member* blocking = node.find("blocking")) definition.blocking = blocking->value.boolean;
+  out.encoding_said = node.find("encoding") != nullptr;
+  definition.encoding = static_cast<call::Encoding>(word(node, "encoding", encodings, of));
+  if (!out.encoding_said) definition.encoding = service_.encoding;
+  out.messages.request = text(node, "request-message", of);
+  out.messages.response = text(node, "response-message", of);
+  if (out.messages.request.empty() != out.messages.response.empty()) {
+    bad(fmt::format("{} says one of request-message and response-message, not both", of));
+  }
   const std::string place = text(node, "place", of);
   out.place = place.empty() ? code_ : shown(place);
   described_.insert_or_assign(member.key, std::move(out));
@@ -192,8 +208,25 @@ void Merger::overlay(const call::CommandDefinition& mine, Described& theirs) {
   // A shape is never unsaid: it is what the handler does.
   settle("stream", true, mine.stream == code.stream, shapes[static_cast<std::size_t>(mine.stream)],
          shapes[static_cast<std::size_t>(code.stream)], code.stream, mine.stream);
+  settle("encoding", theirs.encoding_said, mine.encoding == code.encoding,
+         encodings[static_cast<std::size_t>(mine.encoding)], encodings[static_cast<std::size_t>(code.encoding)],
+         code.encoding, mine.encoding);
   settle("timeout", code.timeout.count() != 0, mine.timeout == code.timeout, format_duration(mine.timeout),
          format_duration(code.timeout), code.timeout, mine.timeout);
+}
+
+/// What the code's messages were generated from.
+void Merger::descriptors(const Node& root) {
+  const Member* member = root.find("descriptors");
+  if (member == nullptr || member->value.kind == Kind::null) return;
+  if (member->value.kind != Kind::array || member->value.elements.size() > descriptors_max) {
+    return bad(fmt::format("'descriptors' is not a list of at most {}", descriptors_max));
+  }
+  for (const Node& element : member->value.elements) {
+    auto bytes = element.kind == Kind::string ? decode_base64(element.text) : std::nullopt;
+    if (!bytes) return bad("an entry of 'descriptors' is no base64");
+    files_.push_back(std::move(*bytes));
+  }
 }
 
 void Merger::service_text(const Node& root, std::string_view key, std::string& value) {
@@ -223,6 +256,15 @@ void Merger::merge(std::string_view json) {
   if (commands != nullptr) {
     for (const Member& member : commands->value.members) describe(member);
   }
+  descriptors(*root);
+  // The service's own word stands for each command that says nothing.
+  for (auto& [name, described] : described_) {
+    if (service_.says("commands." + name + ".encoding")) continue;  // Settled with what the manifest says of it.
+    agree("encoding", service_.says("encoding"), described.encoding_said,
+          service_.encoding == described.definition.encoding, fmt::format("command '{}' with encoding", name),
+          encodings[static_cast<std::size_t>(service_.encoding)],
+          encodings[static_cast<std::size_t>(described.definition.encoding)], described.place);
+  }
   std::vector<std::string_view> names;
   for (const auto& [name, described] : described_) names.emplace_back(name);
   for (const auto& [name, mine] : service_.commands) {
@@ -249,8 +291,14 @@ void Merger::merge(std::string_view json) {
   service_.definition.description = std::move(description);
   service_.definition.version = std::move(version);
   service_.definition.commands.clear();
-  for (auto& [name, described] : described_)
+  service_.described_proto = {.files = std::move(files_)};
+  for (auto& [name, described] : described_) {
+    if (!described.messages.request.empty()) {
+      described.messages.place = described.place;
+      service_.described_proto.messages.emplace(name, std::move(described.messages));
+    }
     service_.definition.commands.emplace(name, std::move(described.definition));
+  }
 }
 
 }  // namespace

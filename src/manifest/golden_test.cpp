@@ -124,7 +124,8 @@ TEST(ManifestGolden, every_id_is_documented_and_has_a_case) {
   ASSERT_TRUE(root) << render(diagnostics.at(0));
   std::set<std::string> documented;
   for (const Member& member : root->find("errors")->value.members) {
-    if (!member.key.starts_with("S2")) continue;
+    // From S2072 to S2089 they are schema/'s, which tests them itself.
+    if (!member.key.starts_with("S2") || (member.key >= "S2072" && member.key < "S2090")) continue;
     documented.insert(member.key);
     for (std::string_view key : {"title", "text", "fix"}) EXPECT_NE(member.value.find(key), nullptr) << member.key;
   }

@@ -57,6 +57,10 @@ inline constexpr std::string_view unused_tokens = "S2045";
 inline constexpr std::string_view unanswered_uses = "S2046";
 inline constexpr std::string_view hidden_short_name = "S2047";
 
+// Protobuf.
+inline constexpr std::string_view unknown_encoding = "S2070";
+inline constexpr std::string_view bad_method = "S2071";
+
 // The manifest against what the code describes.
 inline constexpr std::string_view disagreement = "S2050";
 inline constexpr std::string_view command_not_in_code = "S2051";

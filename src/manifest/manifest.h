@@ -56,6 +56,17 @@ struct Cors {
   Duration max_age = std::chrono::minutes(10);  ///< How long a browser may remember the answer.
 };
 
+/// Types that a service's code was generated from.
+struct DescribedProto {
+  struct Messages {
+    std::string request;   ///< Full name of the message: "shop.v1.Item".
+    std::string response;  ///< The same.
+    std::string place;     ///< Where in the code, such as "cart.py:12".
+  };
+  std::vector<std::string> files;  ///< Serialized google.protobuf.FileDescriptorProto, each after those it imports.
+  std::map<std::string, Messages, std::less<>> messages;  ///< By command.
+};
+
 struct ServiceManifest {
   call::ServiceDefinition definition;  ///< What the manifest alone says until merge_described().
   std::string type;                    ///< "c++" or "python".
@@ -67,6 +78,13 @@ struct ServiceManifest {
   std::map<std::string, call::CommandDefinition, std::less<>> commands;
   /// The interpreter of a python service: an absolute path, a bare name to be found in PATH, or empty: the default.
   std::string python;
+  call::Encoding encoding = call::Encoding::json;  ///< Of the commands that do not say their own.
+  /// The .proto files that declare its messages, absolute.
+  std::vector<std::filesystem::path> proto;
+  /// The method that a command is, where it is said: "shop.v1.Items/GetItem".
+  std::map<std::string, std::string, std::less<>> methods;
+  /// What the code says of its protobuf types; see merge_described().
+  DescribedProto described_proto;
   EngineOptions engine;
   std::filesystem::path folder;  ///< The app's, absolute. Workers run in it.
   std::filesystem::path tokens;  ///< The file of bearer tokens, absolute; empty without `auth: token`.
@@ -139,7 +157,8 @@ std::vector<Diagnostic> check_listen(const AppManifest& app, Listening listening
 
 /// Takes what the code says of itself into `service.definition`. Nothing is changed where a diagnostic is an error.
 /// The JSON is the SDKs': {"description", "version", "commands": {NAME: {"description", "request", "response", "effect",
-/// "stream", "timeout", "blocking", "place"}}}; "place" says where in the code, such as "cart.py:12".
+/// "stream", "timeout", "blocking", "encoding", "request-message", "response-message", "place"}}, "descriptors"}; "place"
+/// says where in the code, such as "cart.py:12".
 std::vector<Diagnostic> merge_described(ServiceManifest& service, std::string_view description_json);
 
 /// An error about a key of a service that was loaded well.
