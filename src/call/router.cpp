@@ -118,6 +118,7 @@ struct Router::State {
   std::unordered_map<std::string, Resolved, TextHash, std::equal_to<>> resolved;
   static constexpr std::size_t resolved_max = 4096;
   RecentlyCalled recent;
+  std::vector<RoutingEvents*> watchers;
 };
 
 Result<const Resolved*> Router::State::resolve(const CallStart& start) {
@@ -170,7 +171,11 @@ void Router::install(std::shared_ptr<const Routing> routing) {
   state_->routing = std::move(routing);
   state_->recent.clear();
   state_->resolved.clear();
+  for (RoutingEvents* events : state_->watchers) events->on_routing();
 }
+
+void Router::watch(RoutingEvents& events) { state_->watchers.push_back(&events); }
+void Router::unwatch(RoutingEvents& events) { std::erase(state_->watchers, &events); }
 
 const std::shared_ptr<const Routing>& Router::routing() const { return state_->routing; }
 loop::Loop& Router::loop() { return state_->context.loop; }

@@ -47,6 +47,15 @@ class Routing {
   Result<void> permit(const Principal& caller, const Route& callee, std::string_view command) const;
 };
 
+/// Hears of each new Routing. Must not watch or unwatch inside.
+class RoutingEvents {
+ public:
+  virtual void on_routing() = 0;
+
+ protected:
+  ~RoutingEvents() = default;
+};
+
 class Router final : public Caller {
  public:
   /// `loop_index` is what Instance::link() is asked with.
@@ -56,6 +65,9 @@ class Router final : public Caller {
   /// On this loop only: the node posts it to each.
   void install(std::shared_ptr<const Routing> routing);
   [[nodiscard]] const std::shared_ptr<const Routing>& routing() const;
+  /// `events` hears of every install() until unwatch().
+  void watch(RoutingEvents& events);
+  void unwatch(RoutingEvents& events);
 
   /// Starts a call. Always a handle; a call that can't start ends with on_end, perhaps before this returns.
   OutgoingHandle start(const CallStart& start, CallerEvents& events, Opening opening) override;

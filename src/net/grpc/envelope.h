@@ -51,8 +51,10 @@ class EnvelopeReader {
 
   /// A part of a message has come: an end of the stream now cuts it off.
   [[nodiscard]] bool is_inside() const { return prefix_size_ > 0; }
+  /// What has been read of a message that is not whole.
+  [[nodiscard]] std::size_t part_bytes() const { return prefix_size_ + part_.size(); }
   /// What is fed and not yet read.
-  [[nodiscard]] std::size_t unread() const { return piece_.size(); }
+  [[nodiscard]] std::string_view unread() const { return piece_; }
   /// The announced size of the message that is being read.
   [[nodiscard]] std::size_t size() const { return size_; }
 

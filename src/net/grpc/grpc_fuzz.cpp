@@ -36,7 +36,7 @@ std::string messages(std::string_view text, std::size_t size) {
       }
       append_envelope(seen, envelope.flags, envelope.message.view());
     }
-    check(reader.unread() == 0);
+    check(reader.unread().empty());
     piece.assign(piece.size(), '#');
   }
   return seen;
@@ -48,13 +48,13 @@ void texts(std::string_view text) {
   (void)parse_grpc_content_type(text);
   (void)parse_grpc_status(text);
   (void)grpc_list_names(text, "gzip");
-  if (const auto timeout = parse_grpc_timeout(text))
-    check(parse_grpc_timeout(format_grpc_timeout(*timeout)).has_value());
+  const auto timeout = parse_grpc_timeout(text);
+  if (timeout) check(parse_grpc_timeout(format_grpc_timeout(*timeout)).has_value());
   GrpcMetadata metadata;
   if (add_grpc_metadata(metadata, "x-bin", text)) {
     std::string list;
-    for (const auto& [key, value] : metadata)
-      list.append(list.empty() ? "" : ",").append(grpc_header_value(key, value));
+    for (const auto& [key, value] : metadata) list.append(grpc_header_value(key, value)).append(",");
+    list.pop_back();
     GrpcMetadata again;
     check(add_grpc_metadata(again, "x-bin", list).has_value() && again == metadata);
   }
