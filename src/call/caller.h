@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/time.h"
+#include "call/contract.h"
 #include "call/ends.h"
 
 namespace shunt::call {
@@ -18,6 +19,7 @@ struct CallStart {
   Deadline deadline;                     ///< never: the command's default applies.
   const Principal* principal = nullptr;  ///< Who asks; must outlive the call.
   std::uint8_t hops = 0;
+  Encoding encoding = Encoding::json;  ///< How the caller writes its messages, and wants to read the answers.
 };
 
 /// Threads: one loop's.

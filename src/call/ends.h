@@ -19,6 +19,7 @@
 
 #include "base/status.h"
 #include "base/time.h"
+#include "call/contract.h"
 #include "call/message.h"
 #include "call/metadata.h"
 #include "call/principal.h"
@@ -56,6 +57,7 @@ struct Open {
   std::uint64_t grant = 0;               ///< The slot that GRANT reserved, or 0.
   std::uint8_t hops = 0;                 ///< How many services this chain of calls has passed; bounded by hops_max.
   bool blocking = false;                 ///< The command runs synchronously in its worker.
+  Encoding encoding = Encoding::json;    ///< How the messages are written, both ways.
 };
 inline constexpr std::uint8_t hops_max = 32;
 

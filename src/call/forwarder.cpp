@@ -43,7 +43,8 @@ class ForwardedCall {
                     .metadata = open.metadata,
                     .deadline = open.deadline,
                     .principal = open.principal,
-                    .hops = open.hops};
+                    .hops = open.hops,
+                    .encoding = open.encoding};
     auto out = caller.start(start, from_callee_, std::move(opening));
     if (ended_) return;
     out_ = std::move(out);

@@ -182,7 +182,8 @@ void RoutedCall::open_at(std::shared_ptr<Instance> instance, std::uint64_t grant
             .deadline = deadline_,
             .grant = grant,
             .hops = hops_,
-            .blocking = command_.blocking};
+            .blocking = command_.blocking,
+            .encoding = command_.encoding};
   Opening opening;
   if (saved_ != nullptr) {
     opened_ = context_.loop.refresh_now();

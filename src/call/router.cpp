@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "call/routed_call.h"
+#include "call/transcoded_call.h"
 
 namespace shunt::call {
 
@@ -193,6 +194,16 @@ OutgoingHandle Router::start(const CallStart& start, CallerEvents& events, Openi
                                      start.service, start.command, hops_max)});
   }
   const Resolved& target = **resolved;
+  if (target.command->transcoder != nullptr && start.encoding != target.command->encoding) {
+    auto* outer = new TranscodedCall(target.command->transcoder, start.encoding, target.command->encoding, events);
+    OutgoingHandle handle(outer);
+    if (!outer->turn_opening(opening)) return handle;
+    CallStart turned = start;
+    turned.encoding = target.command->encoding;
+    outer->begin(*new RoutedCall(state.context, target.route, *target.command, *target.stats, outer->ear()), turned,
+                 std::move(opening));
+    return handle;
+  }
   auto* call = new RoutedCall(state.context, target.route, *target.command, *target.stats, events);
   OutgoingHandle handle(call);
   call->begin(start, std::move(opening));

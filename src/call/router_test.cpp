@@ -411,5 +411,112 @@ TEST_F(House, a_call_to_another_loop_comes_back) {
   EXPECT_EQ(far_link->stats().calls_open, 0u);
 }
 
+// Stands for protobuf: it writes each byte twice.
+struct Doubling final : Transcoder {
+  Result<Bytes> convert(Side side, Encoding from, Encoding to, const Bytes& message) const override {
+    EXPECT_NE(from, to);
+    std::string out;
+    if (to == Encoding::proto) {
+      for (const char c : message.view()) out.append(2, c);
+      return Bytes::adopt(std::move(out));
+    }
+    if (message.size() % 2 != 0) {
+      return fail(Code::invalid_argument, "S1013", side == Side::request ? "an odd request" : "an odd answer");
+    }
+    for (std::size_t i = 0; i < message.size(); i += 2) out += message.view()[i];
+    return Bytes::adopt(std::move(out));
+  }
+  std::string_view type_name(Side) const override { return "test.Doubled"; }
+};
+
+struct TranscodingHouse : House {
+  TranscodingHouse() {
+    service.add("upper", [this](ServerCall& call) -> loop::Task<Status> {
+      while (auto message = co_await call.receive()) {
+        seen += message->bytes().view();
+        if (!co_await call.send(text(message->bytes().view()))) break;
+      }
+      co_return Status();
+    });
+    auto& command = add("shop", "typed", {"upper"}).commands["upper"];
+    command.transcoder = std::make_shared<Doubling>();
+  }
+  Result<std::string> ask(Encoding encoding, std::string_view words) {
+    install();
+    Result<std::string> result = fail(Code::unknown, "never ended");
+    auto call = [&](std::string message) -> loop::Task<void> {
+      auto answer = co_await call_unary(
+          router, loop, {.service = "typed", .command = "upper", .principal = &node, .encoding = encoding},
+          text(message));
+      if (answer) {
+        result = std::string(answer->bytes().view());
+      } else {
+        result = std::unexpected(answer.error());
+      }
+    };
+    scope.spawn(call(std::string(words)));
+    clock.settle();
+    return result;
+  }
+  std::string seen;
+};
+
+TEST_F(TranscodingHouse, a_message_is_turned_on_its_way_there_and_back_when_the_two_ends_write_differently) {
+  EXPECT_EQ(ask(Encoding::proto, "hhii").value(), "hhii");
+  EXPECT_EQ(seen, "hi");
+}
+
+TEST_F(TranscodingHouse, a_message_passes_as_it_is_when_both_ends_write_alike) {
+  EXPECT_EQ(ask(Encoding::json, "hi").value(), "hi");
+  EXPECT_EQ(seen, "hi");
+}
+
+TEST_F(TranscodingHouse, a_request_that_is_not_of_its_type_never_reaches_the_handler) {
+  const auto error = ask(Encoding::proto, "odd").error();
+  EXPECT_EQ(error.code(), Code::invalid_argument);
+  EXPECT_EQ(error.message(), "an odd request");
+  EXPECT_EQ(seen, "");
+}
+
+TEST_F(TranscodingHouse, an_answer_that_is_not_of_its_type_is_the_callees_fault) {
+  service.add("odd", [](ServerCall& call) -> loop::Task<Status> {
+    (void)co_await call.receive();
+    co_await call.send(text("odd"));
+    co_return Status();
+  });
+  auto& command = add("blog", "typed_too", {"odd"}).commands["odd"];
+  command.transcoder = std::make_shared<Doubling>();
+  command.encoding = Encoding::proto;
+  install();
+  Result<std::string> result = fail(Code::unknown, "never ended");
+  scope.spawn(unary({.service = "typed_too", .command = "odd", .principal = &node}, result));
+  clock.settle();
+  EXPECT_EQ(result.error().id(), "S1016");
+  EXPECT_EQ(result.error().code(), Code::internal);
+}
+
+TEST_F(TranscodingHouse, credit_is_given_back_in_what_the_sender_spent) {
+  install();
+  ClientCall call(router, loop,
+                  {.service = "typed", .command = "upper", .principal = &node, .encoding = Encoding::proto},
+                  Opening::empty());
+  std::size_t got = 0;
+  auto exchange = [](ClientCall& on, std::size_t& to) -> loop::Task<void> {
+    const std::string block(200'000, 'x');  // More than half of a stream's credit, once turned.
+    for (int i = 0; i < 20; ++i) {
+      if (!co_await on.send(text(block))) co_return;
+      auto message = co_await on.receive();
+      if (!message) co_return;
+      to += message->bytes().size();
+    }
+    on.half_close();
+    (void)co_await on.finish();
+  };
+  scope.spawn(exchange(call, got));
+  clock.settle();
+  EXPECT_EQ(got, 4'000'000u);
+  EXPECT_TRUE(call.status().is_ok()) << call.status().to_string();
+}
+
 }  // namespace
 }  // namespace shunt::call

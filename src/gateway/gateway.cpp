@@ -10,7 +10,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "gateway/connection.h"
+#include "gateway/connection/connection.h"
 #include "gateway/shared.h"
 #include "loop/event.h"
 

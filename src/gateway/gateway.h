@@ -38,7 +38,10 @@ struct GatewayLimits {
   Duration idle_timeout = std::chrono::seconds(75);    ///< Between requests: closed.
   Duration write_timeout = std::chrono::seconds(60);   ///< Without the client taking a byte of its answer: closed.
   std::size_t unsent_bytes_max = 256u << 10;           ///< Beyond it a streaming command gets no credit.
-  std::size_t pipelined_bytes_max = 64u << 10;         ///< Read ahead while a call runs; the rest waits in the kernel.
+  std::uint32_t streams_max = 1024;  ///< Requests at once on one connection of HTTP/2. Beyond it: REFUSED_STREAM.
+  Duration ping_interval = std::chrono::seconds(30);  ///< HTTP/2: without a word while requests are open, then a PING.
+  Duration ping_timeout = std::chrono::seconds(20);   ///< HTTP/2: without an answer to it: closed.
+  std::size_t pipelined_bytes_max = 64u << 10;        ///< Read ahead while a call runs; the rest waits in the kernel.
   Duration drain_idle = std::chrono::milliseconds(500);  ///< How long a drain lets an idle connection stay: a request
                                                          ///< that is on its way is still answered.
 };

@@ -2,7 +2,7 @@
 
 #include <ctime>
 
-#include "gateway/connection.h"
+#include "gateway/connection/connection.h"
 
 namespace shunt::gateway {
 
@@ -13,25 +13,48 @@ Shared::Shared(loop::EpollLoop& on, call::Router& to, GatewayStats& counts, std:
   http.header_bytes_max = limits.header_bytes_max;
   http.headers_max = limits.headers_max;
   http.body_bytes_max = limits.body_bytes_max;
+  http2.streams_max = limits.streams_max;
+  http2.header_bytes_max = limits.header_bytes_max;
+  http2.headers_max = limits.headers_max;
 }
 
 Shared::~Shared() = default;
 
-Result<Target*> Shared::find_target(std::string_view service, std::string_view command, std::string_view path) {
-  const auto& routing = router.routing();
-  if (targets_of_ != routing) {
-    targets_.clear();
-    targets_of_ = routing;
+void Shared::read_routing() {
+  targets_of_ = router.routing();
+  targets_.clear();
+  contracts_.clear();
+  for (const auto& [name, route] : targets_of_->routes) {
+    const auto& contract = route->definition->contract;
+    if (contract && !contract->is_derived()) contracts_.emplace(contract->service_name(), route.get());
   }
-  if (const auto found = targets_.find(path); found != targets_.end()) return &found->second;
-  SHUNT_TRY(const call::Route* route, routing->resolve(service, ""));
+}
+
+Result<TargetPtr> Shared::find_target(std::string_view service, std::string_view command, std::string_view path) {
+  if (targets_of_ != router.routing()) read_routing();
+  if (const auto found = targets_.find(path); found != targets_.end()) return found->second;
+  const call::Route* route = nullptr;
+  std::string_view name = command;
+  if (const auto declared = contracts_.find(service); declared != contracts_.end()) {
+    const std::string_view bound = declared->second->definition->contract->command_of(command);
+    route = declared->second;
+    if (!bound.empty()) name = bound;
+  } else {
+    SHUNT_TRY(route, targets_of_->resolve(service, ""));
+    // A derived contract may have had to spell a name otherwise.
+    if (const auto& contract = route->definition->contract;
+        contract && !route->definition->commands.contains(command) && !contract->command_of(command).empty()) {
+      name = contract->command_of(command);
+    }
+  }
   if (targets_.size() >= targets_max) targets_.clear();  // Paths come from outside.
-  Target target;
-  target.route = routing->routes.at(route->definition->full_name);
-  target.command_name = command;
-  const auto known = route->definition->commands.find(command);
-  if (known != route->definition->commands.end()) target.command = &known->second;
-  return &targets_.emplace(std::string(path), std::move(target)).first->second;
+  auto target = std::make_shared<Target>();
+  target->route = targets_of_->routes.at(route->definition->full_name);
+  target->command_name = name;
+  const auto known = route->definition->commands.find(name);
+  if (known != route->definition->commands.end()) target->command = &known->second;
+  targets_.emplace(std::string(path), target);
+  return target;
 }
 
 std::string_view Shared::date() { return dates.at(std::time(nullptr)); }

@@ -13,26 +13,29 @@
 #include "gateway/gateway.h"
 #include "gateway/query.h"
 #include "net/http1/http1.h"
+#include "net/http2/session.h"
 
 namespace shunt::gateway {
 
 class Connection;
 
-/// Where a path leads; kept until the routing changes.
+/// Where a path leads; found again by the path until the routing changes.
 struct Target {
   std::shared_ptr<const call::Route> route;
   const call::CommandDefinition* command = nullptr;  ///< nullptr: the service has no such command.
   std::string command_name;
   std::optional<ParameterTypes> parameters;  ///< Read from the schema at the first GET.
 };
+using TargetPtr = std::shared_ptr<Target>;  // Owners: Shared, and the exchanges on the way to it.
 
 struct Shared {
   Shared(loop::EpollLoop& on, call::Router& to, GatewayStats& counts, std::size_t shard_index, GatewayLimits bounds,
          GatewayHooks given);
   ~Shared();
 
-  /// The target of `path`, which is "SERVICE/COMMAND". Errors: S1002, S1003. The pointer holds until the next call.
-  Result<Target*> find_target(std::string_view service, std::string_view command, std::string_view path);
+  /// The target of `path`, which is "SERVICE/COMMAND" or, of services with a contract, "package.Service/Method".
+  /// Errors: S1002, S1003.
+  Result<TargetPtr> find_target(std::string_view service, std::string_view command, std::string_view path);
   std::string_view date();
   /// Frees the connection at the end of the turn.
   void retire(Connection& connection);
@@ -44,6 +47,7 @@ struct Shared {
   const GatewayLimits limits;
   const GatewayHooks hooks;
   net::Http1Limits http;
+  net::Http2Limits http2;
   std::shared_ptr<const TokenTable> tokens = std::make_shared<TokenTable>();
   bool draining = false;
   std::size_t collected_bytes = 0;  ///< Of bodies that are not whole yet, of all connections.
@@ -55,13 +59,16 @@ struct Shared {
   loop::Runnable* reaper = nullptr;  ///< Frees `retired`; the gateway's.
 
  private:
+  void read_routing();
+
   struct TextHash {
     using is_transparent = void;
     std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
   };
   static constexpr std::size_t targets_max = 4096;
   std::shared_ptr<const call::Routing> targets_of_;
-  std::unordered_map<std::string, Target, TextHash, std::equal_to<>> targets_;
+  std::unordered_map<std::string, TargetPtr, TextHash, std::equal_to<>> targets_;
+  std::unordered_map<std::string_view, const call::Route*> contracts_;  // by the name of their protobuf service
 };
 
 }  // namespace shunt::gateway

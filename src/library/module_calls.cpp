@@ -243,7 +243,8 @@ void OutgoingCall::begin(const shunt_open& open, call::Opening opening) {
                         .metadata = metadata.empty() ? nullptr : &metadata,
                         .deadline = deadline,
                         .principal = principal_ ? principal_.get() : &state.options.self,
-                        .hops = parent_ != nullptr ? parent_->hops() : std::uint8_t{0}};
+                        .hops = parent_ != nullptr ? parent_->hops() : std::uint8_t{0},
+                        .encoding = (open.flags & SHUNT_PROTO) != 0 ? call::Encoding::proto : call::Encoding::json};
   call_ = state.caller.start(start, *this, std::move(opening));
 }
 

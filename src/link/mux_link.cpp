@@ -395,6 +395,7 @@ struct MuxLink::State final : wire::MuxEvents, Carrier::Events, loop::Runnable {
     open.principal = who;
     open.grant = frame.grant;
     open.hops = frame.hops;
+    open.encoding = frame.encoding == 1 ? call::Encoding::proto : call::Encoding::json;
     call::Opening opening;
     if (first != nullptr) {
       opening.message = Message(std::move(*first));
@@ -780,6 +781,7 @@ call::OutgoingHandle MuxLink::open(const call::Open& open, call::CallerEvents& e
   frame.deadline_ns = state.wire_deadline(open.deadline);
   frame.grant = open.grant;
   frame.hops = open.hops;
+  frame.encoding = open.encoding == call::Encoding::proto ? 1 : 0;
   static const call::Principal nobody;
   const call::Principal& principal = open.principal != nullptr ? *open.principal : nobody;
   frame.principal_kind = static_cast<std::uint8_t>(principal.kind);

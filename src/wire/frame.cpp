@@ -297,6 +297,7 @@ void encode_open(const OpenFrame& open, std::string& out) {
     out.append(cut(text));
   }
   if (!open.metadata.empty()) put_metadata(open.metadata, out);
+  if (open.encoding != 0) put(out, open.encoding);
 }
 
 Result<OpenFrame> decode_open(std::string_view payload) {
@@ -322,6 +323,7 @@ Result<OpenFrame> decode_open(std::string_view payload) {
   if (metadata > 0) {
     SHUNT_TRY(open.metadata, get_metadata(block));
   }
+  if (auto encoding = in.get<std::uint8_t>(); in.ok()) open.encoding = encoding;
   return open;
 }
 

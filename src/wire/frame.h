@@ -21,7 +21,7 @@ inline constexpr std::size_t fragment_bytes_max = 16 << 10;  ///< Of a MESSAGE f
 inline constexpr std::uint32_t payload_bytes_max = 1 << 20;  ///< Of any frame. A longer one closes the link.
 inline constexpr std::uint32_t magic = 0x544e4853;           ///< "SHNT", little endian, first in HELLO.
 inline constexpr std::uint16_t version_major = 1;
-inline constexpr std::uint16_t version_minor = 0;
+inline constexpr std::uint16_t version_minor = 1;
 /// What each message costs of a call's credit beyond its bytes.
 inline constexpr std::size_t message_overhead = 64;
 
@@ -93,6 +93,7 @@ struct OpenFrame {
   std::int64_t deadline_ns = INT64_MAX;
   std::uint64_t grant = 0;
   std::uint8_t hops = 0;
+  std::uint8_t encoding = 0;  ///< Of the call's messages: 0 JSON or bytes, 1 protobuf. Since version 1.1.
   std::uint8_t principal_kind = 0;
   std::string_view principal_service = {};
   std::string_view principal_user = {};

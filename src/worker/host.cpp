@@ -631,6 +631,7 @@ call::OutgoingHandle WorkerHost::State::place(HostLink* preferred, const call::C
   open.deadline = start.deadline;
   open.principal = start.principal;
   open.hops = start.hops;
+  open.encoding = start.encoding;
   placing->inner = link->link->calls().open(open, caller, std::move(opening));
   return handle;
 }

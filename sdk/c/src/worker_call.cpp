@@ -133,6 +133,7 @@ void WorkerCall::begin_outgoing(const shunt_open& open, shunt_message* first, vo
   start.deadline = deadline_;
   start.principal = &principal_;
   start.hops = hops_;
+  start.encoding = (open.flags & SHUNT_PROTO) != 0 ? call::Encoding::proto : call::Encoding::json;
   auto& host = worker_.host();
   if (parent != nullptr && parent->incoming_end_) {
     parent->adopt(*this);

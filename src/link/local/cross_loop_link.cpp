@@ -29,7 +29,8 @@ struct KeptOpen {
         deadline(open.deadline),
         grant(open.grant),
         hops(open.hops),
-        blocking(open.blocking) {
+        blocking(open.blocking),
+        encoding(open.encoding) {
     if (open.metadata != nullptr) metadata = *open.metadata;
     if (open.principal != nullptr) principal = *open.principal;
   }
@@ -41,7 +42,8 @@ struct KeptOpen {
             .principal = &principal,
             .grant = grant,
             .hops = hops,
-            .blocking = blocking};
+            .blocking = blocking,
+            .encoding = encoding};
   }
   std::string service;
   std::string command;
@@ -51,6 +53,7 @@ struct KeptOpen {
   std::uint64_t grant;
   std::uint8_t hops;
   bool blocking;
+  call::Encoding encoding;
 };
 
 }  // namespace

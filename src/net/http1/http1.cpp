@@ -39,6 +39,12 @@ void RequestParser::feed(std::string_view input) {
   window_ = pending_;
 }
 
+std::string RequestParser::take_rest() {
+  std::string rest(window_);
+  window_ = {};
+  return rest;
+}
+
 void RequestParser::settle() {
   if (state_ == State::body || state_ == State::end) keep_head();
   piece_ = {};

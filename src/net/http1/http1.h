@@ -81,6 +81,8 @@ class RequestParser {
   [[nodiscard]] bool rest_is_here() const;
   /// Whether body() was the last piece.
   [[nodiscard]] bool body_is_complete() const { return decoder_.is_complete(); }
+  /// Gives away what was fed and not yet used: after an Upgrade it is not HTTP/1.1 any more. Feed nothing after it.
+  std::string take_rest();
   /// Bytes that were fed and not yet used.
   [[nodiscard]] std::size_t buffered() const { return window_.size(); }
   /// A request has begun and has not ended.

@@ -102,7 +102,12 @@ typedef struct shunt_open {
   shunt_call* parent;
 } shunt_open;
 
-enum { SHUNT_HAS_MESSAGE = 1, SHUNT_LAST = 2 };
+enum {
+  SHUNT_HAS_MESSAGE = 1,
+  SHUNT_LAST = 2,
+  SHUNT_PROTO =
+      4 /* in shunt_open.flags: messages are protobuf, both ways. The node turns them where the other end has JSON */
+};
 
 enum shunt_event_kind {
   SHUNT_EVENT_CALL = 1,       /* an incoming call begins: open, and message if SHUNT_HAS_MESSAGE */

@@ -1,14 +1,17 @@
 #pragma once
-// One client's connection: bytes in, bytes out, time limits. Requests are parsed one at a time; each is an Exchange.
-// Everything that is answered within a turn of the loop is written with one send. Only for gateway/'s own files.
+// One client's connection: the socket, time limits, what is to be sent. Its Protocol says what the bytes mean. Everything
+// that is answered within a turn of the loop is written with one send. Only for gateway/'s own files.
 
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <string_view>
 
-#include "gateway/exchange.h"
+#include "base/own.h"
+#include "gateway/carrier.h"
+#include "gateway/connection/protocol.h"
 #include "gateway/shared.h"
 #include "loop/epoll_loop.h"
-#include "net/http1/http1.h"
 
 namespace shunt::gateway {
 
@@ -27,18 +30,35 @@ class Connection final : private loop::Watch, private loop::Timer, private loop:
   /// Cancels a call that runs and tells its client; anything else is closed.
   void shut_down();
 
-  // For its Exchange.
-  /// The answer's bytes; they are sent at the end of the turn.
+  // For its protocol.
+  /// What is to be sent, at the end of the turn.
   std::string& out();
   [[nodiscard]] std::size_t unsent() const { return out_.size() - sent_; }
-  /// The exchange is over, or wants more of the body: go on reading, later in this turn.
-  void go_on();
+  /// Protocol::collect() is called at the end of the turn.
+  void flush() {
+    if (!closed_) shared_.loop.flush(*this);
+  }
+  /// Protocol::resume() is called, later in this turn and outside this stack; and reading goes on.
+  void go_on() {
+    if (!closed_) shared_.loop.ready(resume_);
+  }
+  /// Protocol::on_time_limit() is called then; replaces the one before.
+  void limit_time(Instant at);
+  [[nodiscard]] Instant time_limit() const { return time_limit_; }
+  /// No more is read; closes when all is sent.
+  void close_when_sent();
+  void close();
+  /// The client went away without a word.
+  void vanish();
+  /// The client asked by Upgrade: what comes from now on is HTTP/2, and `request` is its stream 1. The answer 101 must
+  /// have been written. `rest`: what was received after the request.
+  void upgrade_to_http2(std::string_view settings, const Request& request, std::string_view rest);
+  [[nodiscard]] bool is_closed() const { return closed_; }
+  [[nodiscard]] bool is_closing() const { return closing_; }
   [[nodiscard]] Shared& shared() { return shared_; }
   [[nodiscard]] const ListenerPolicy& policy() const { return *policy_; }
 
   std::size_t index = 0;  ///< In Shared::connections.
-  /// Something of a next request is here already.
-  [[nodiscard]] bool has_read_ahead() const { return request_complete_ && parser_.buffered() > 0; }
 
  private:
   /// Goes on with what was read, outside the stack of whoever answered.
@@ -53,38 +73,25 @@ class Connection final : private loop::Watch, private loop::Timer, private loop:
   void run() override;   // the end of the turn: send
 
   void read();
+  void take(std::string_view bytes);
+  void choose_protocol(std::string_view bytes);
   void resume();
-  void process();
-  bool step();
-  void finish_request();
-  void refuse_request(const net::Http1Error& error);
   void discard_input();
   [[nodiscard]] bool may_read() const;
   [[nodiscard]] bool client_has_gone() const;
-  void on_end_of_input();
-  void on_time_limit();
   void send();
-  void close_when_sent();
   void start_lingering();
-  void vanish();
-  void close();
-  void choose_time_limit();
-  void limit_time(Instant at);
   void arm_first_limit();
 
   Shared& shared_;
   const int fd_;
   const std::shared_ptr<const ListenerPolicy> policy_;  // Owners: the listener and its connections.
-  net::RequestParser parser_;
+  Own<Protocol> protocol_;                              // none until the first bytes tell
+  Own<Protocol> replaced_;                              // by an upgrade; it may be on the stack
+  std::string preface_;                                 // what may become HTTP/2's, while it is not whole
   std::string out_;
   std::size_t sent_ = 0;
 
-  bool processing_ = false;
-  bool in_request_ = false;  // between a head and the end of its answer
-  bool request_complete_ = false;
-  bool told_to_continue_ = false;
-  bool head_begun_ = false;  // the head's time limit runs
-  bool had_request_ = false;
   bool unread_ = false;     // the kernel may hold more than we read
   bool closing_ = false;    // closes when everything is sent
   bool lingering_ = false;  // closed for writing; reads until the client closes too
@@ -94,7 +101,6 @@ class Connection final : private loop::Watch, private loop::Timer, private loop:
   Instant write_limit_{INT64_MAX};
   Instant armed_for_{INT64_MAX};
   Resume resume_{*this};
-  Exchange exchange_{*this};
 };
 
 }  // namespace shunt::gateway

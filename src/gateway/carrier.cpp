@@ -1,0 +1,30 @@
+#include "gateway/carrier.h"
+
+#include "gateway/json/json_exchange.h"
+
+namespace shunt::gateway {
+
+std::string_view Request::find(std::string_view lower) const {
+  for (const net::Header& header : headers) {
+    if (net::iequals(header.name, lower)) return header.value;
+  }
+  return {};
+}
+
+void Fields::add_copy(std::string name, std::string value) {
+  const std::string& kept_name = kept_.emplace_back(std::move(name));
+  const std::string& kept_value = kept_.emplace_back(std::move(value));
+  add(kept_name, kept_value);
+}
+
+void Fields::spill(std::string_view name, std::string_view value) {
+  if (many_.empty()) many_.assign(few_.begin(), few_.end());
+  many_.push_back({name, value});
+}
+
+Own<Exchange> make_exchange(Carrier& carrier, const Request& request) {
+  (void)request;
+  return make_own<JsonExchange>(carrier);
+}
+
+}  // namespace shunt::gateway
