@@ -30,6 +30,12 @@ std::optional<std::pair<std::string_view, std::string_view>> split_target(std::s
   return std::pair{target.substr(0, dot), target.substr(dot + 1)};
 }
 
+ListenPlace split_listen(std::string_view text) {
+  if (text.starts_with("https://")) return {true, text.substr(8)};
+  if (text.starts_with("http://")) return {false, text.substr(7)};
+  return {std::nullopt, text};
+}
+
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   // Three rows of the usual table: a swap of neighbours looks two rows back.
   std::vector<std::size_t> before(b.size() + 1);

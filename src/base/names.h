@@ -17,6 +17,13 @@ bool is_command_name(std::string_view name);
 /// Splits at the last dot: "shop.prices.get" is service "shop.prices", command "get". Nothing without a dot.
 std::optional<std::pair<std::string_view, std::string_view>> split_target(std::string_view target);
 
+/// Where to listen: "127.0.0.1:8080", or with what is spoken there before it, "https://127.0.0.1:8443".
+struct ListenPlace {
+  std::optional<bool> tls;   ///< https:// or http://; nothing when it was not said.
+  std::string_view address;  ///< The rest, unchecked.
+};
+ListenPlace split_listen(std::string_view text);
+
 /// The known name nearest to `wrong` by edit distance, when it is near enough to be meant.
 std::optional<std::string_view> nearest(std::string_view wrong, std::span<const std::string_view> known);
 

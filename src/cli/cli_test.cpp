@@ -126,6 +126,47 @@ TEST(CommandLine, mistakes_are_told_with_the_nearest_word) {
   EXPECT_NE(complaint({"run", "a", "--dev", "--no-dev"}).find("--dev"), std::string::npos);
 }
 
+TEST(CommandLine, tls_is_a_certificate_that_is_given_or_made) {
+  auto run = parsed<node::RunOptions>({"run", "shop", "--tls", "self", "--listen", "https://127.0.0.1:0"});
+  EXPECT_TRUE(run.tls_self);
+  EXPECT_EQ(run.listen, (std::vector<std::string>{"https://127.0.0.1:0"}));
+  run = parsed<node::RunOptions>({"run", "shop", "--tls-cert", "/c.pem", "--tls-client-ca", "/ca.pem"});
+  EXPECT_FALSE(run.tls_self);
+  EXPECT_EQ(run.tls_cert, "/c.pem");
+  EXPECT_EQ(run.tls_key, "/c.pem");
+  EXPECT_TRUE(run.tls_client_required);
+
+  const Variables set = {{"HOME", "/home/ann"},
+                         {"SHUNT_TLS_CERT", "/a/c.pem"},
+                         {"SHUNT_TLS_KEY", "/a/k.pem"},
+                         {"SHUNT_TLS_CLIENT_CA", "/a/ca.pem"},
+                         {"SHUNT_TLS_CLIENT", "optional"}};
+  run = parsed<node::RunOptions>({"run", "shop"}, variables(set));
+  EXPECT_EQ(run.tls_cert, "/a/c.pem");
+  EXPECT_EQ(run.tls_key, "/a/k.pem");
+  EXPECT_EQ(run.tls_client_ca, "/a/ca.pem");
+  EXPECT_FALSE(run.tls_client_required);
+  run = parsed<node::RunOptions>({"run", "shop", "--tls", "self", "--tls-client", "required"}, variables(set));
+  EXPECT_TRUE(run.tls_self && run.tls_client_required);
+  EXPECT_EQ(run.tls_cert, "");
+
+  EXPECT_NE(complaint({"run", "a", "--tls", "yes"}).find("may only be self"), std::string::npos);
+  EXPECT_NE(complaint({"run", "a", "--tls", "self", "--tls-cert", "c"}).find("--tls"), std::string::npos);
+  EXPECT_NE(complaint({"run", "a", "--tls-key", "k"}).find("without --tls-cert"), std::string::npos);
+  EXPECT_NE(complaint({"run", "a", "--tls", "self", "--tls-client", "required"}).find("--tls-client-ca FILE"),
+            std::string::npos);
+  EXPECT_NE(complaint({"run", "a", "--tls-client-ca", "c"}).find("--tls self"), std::string::npos);
+}
+
+TEST(CommandLine, whom_to_trust_belongs_to_https) {
+  const auto ps = parsed<PsCommand>({"ps", "--at", "https://127.0.0.1:1", "--cacert", "ca.pem", "--cert", "me.pem"});
+  EXPECT_EQ(ps.node.cacert, "ca.pem");
+  EXPECT_EQ(ps.node.key, "me.pem");
+  EXPECT_NE(complaint({"ps", "--insecure"}).find("--at https://"), std::string::npos);
+  EXPECT_NE(complaint({"ps", "--at", "http://a:1", "--cacert", "c"}).find("--at https://"), std::string::npos);
+  EXPECT_NE(complaint({"ps", "--at", "https://a:1", "--key", "k"}).find("without --cert"), std::string::npos);
+}
+
 TEST(CommandLine, help_is_there_for_everything) {
   EXPECT_EQ(parse({}).error().code, 0);
   EXPECT_EQ(parse({"--help"}).error().code, 0);
@@ -147,9 +188,11 @@ TEST(Settings, a_wrong_variable_is_named) {
 }
 
 TEST(Settings, listen_addresses) {
-  for (const char* good : {"127.0.0.1:0", "localhost:65535", "[::1]:80", "0.0.0.0:8080"})
+  for (const char* good :
+       {"127.0.0.1:0", "localhost:65535", "[::1]:80", "0.0.0.0:8080", "https://0.0.0.0:8443", "http://[::]:80"})
     EXPECT_TRUE(is_listen_address(good)) << good;
-  for (const char* bad : {"", ":", "8080", ":8080", "a:", "a:65536", "a:-1", "::1:80", "[]:1", "a:1x"})
+  for (const char* bad : {"", ":", "8080", ":8080", "a:", "a:65536", "a:-1", "::1:80", "[]:1", "a:1x", "https://",
+                          "https://a", "ftp://a:1"})
     EXPECT_FALSE(is_listen_address(bad)) << bad;
 }
 
@@ -180,11 +223,20 @@ TEST(Node, addresses) {
   EXPECT_EQ(find_node({"http://localhost:81/", ""})->port, "81");
   EXPECT_EQ(find_node({"http://localhost", ""})->port, "80");
   EXPECT_EQ(find_node({"http://[::1]:81", ""})->host, "::1");
+  EXPECT_FALSE(find_node({"http://localhost", ""})->tls);
+  EXPECT_TRUE(find_node({"https://localhost", ""})->tls);
+  EXPECT_EQ(find_node({"https://localhost", ""})->port, "443");
+  EXPECT_EQ(find_node({"https://[::1]:81", ""})->to_string(), "https://[::1]:81");
+  NodeAddress secure{"https://localhost:1", ""};
+  secure.insecure = true;
+  EXPECT_FALSE(find_node(secure)->tls->verify);
+  secure.cacert = "/no/such/file";
+  EXPECT_EQ(find_node(secure).error().id(), "S5034");
   EXPECT_EQ(find_node({"10.0.0.1:81", ""})->host, "10.0.0.1");
   EXPECT_EQ(find_node({"unix:/run/x.sock", ""})->socket, "/run/x.sock");
   EXPECT_EQ(find_node({"/", ""})->socket, "//admin.sock");
-  for (const char* bad :
-       {"https://a:1", "http://", "http://a:1/path", "nothing", "/no/such/folder", "a:b", "unix:", "x@y:1"})
+  for (const char* bad : {"https://", "https://a:1/path", "http://", "http://a:1/path", "nothing", "/no/such/folder",
+                          "a:b", "unix:", "x@y:1"})
     EXPECT_EQ(find_node({bad, ""}).error().id(), "S5004") << bad;
 }
 

@@ -31,6 +31,9 @@ struct Raw {
   CompletionsCommand completions;
   std::string data;
   std::string at;
+  std::string cacert, cert, key;
+  bool insecure = false;
+  std::string tls, tls_client;
   std::string argument;
   std::string timeout;
   std::vector<std::string> metadata;
@@ -41,9 +44,16 @@ struct Raw {
 };
 
 void add_node(CLI::App* command, Raw& raw) {
-  command->add_option("--at", raw.at, "The node: http://ADDR:PORT, unix:SOCKET, or its data folder")->type_name("URL");
+  command->add_option("--at", raw.at, "The node: http(s)://ADDR:PORT, unix:SOCKET, or its data folder")
+      ->type_name("URL");
   command->add_option("--data", raw.data, "Data folder of the node (SHUNT_DATA; default ~/.local/state/shunt)")
       ->type_name("DIR");
+  command->add_option("--cacert", raw.cacert, "With https://: trust who is signed by these (default: the system's)")
+      ->type_name("FILE");
+  command->add_option("--cert", raw.cert, "With https://: our own certificate, for a node that asks")
+      ->type_name("FILE");
+  command->add_option("--key", raw.key, "Its key (default: in the same file)")->type_name("FILE");
+  command->add_flag("--insecure", raw.insecure, "With https://: trust whoever answers");
 }
 
 void add_json(CLI::App* command, bool& json) { command->add_flag("--json", json, "Answer in JSON, for programs"); }
@@ -53,7 +63,8 @@ void add_run(CLI::App& app, Raw& raw) {
   run->add_option("PATH", raw.run.paths, "App folders or manifests (shunt.json)")->required()->type_name("");
   run->add_option(
          "--listen,-l", raw.run.listen,
-         "Answer HTTP there; port 0 picks one; may be given several times (SHUNT_LISTEN; default 127.0.0.1:8080)")
+         "Answer HTTP there; port 0 picks one; https:// before it: over TLS; may be given several times (SHUNT_LISTEN; "
+         "default 127.0.0.1:8080)")
       ->type_name("ADDR:PORT")
       ->expected(1)
       ->allow_extra_args(false)
@@ -65,6 +76,20 @@ void add_run(CLI::App& app, Raw& raw) {
       run->add_flag("--dev", raw.dev,
                     "Expose every service to whoever reaches the address (SHUNT_DEV; default when all are loopback)");
   run->add_flag("--no-dev", raw.no_dev, "Expose only what manifests expose")->excludes(dev);
+  auto* self = run->add_option("--tls", raw.tls, "self: speak TLS with a certificate made for development (SHUNT_TLS)")
+                   ->type_name("self");
+  run->add_option("--tls-cert", raw.run.tls_cert,
+                  "Speak TLS with this certificate, PEM, chain included (SHUNT_TLS_CERT)")
+      ->type_name("FILE")
+      ->excludes(self);
+  run->add_option("--tls-key", raw.run.tls_key, "Its key (SHUNT_TLS_KEY; default: in the same file)")
+      ->type_name("FILE")
+      ->excludes(self);
+  run->add_option("--tls-client-ca", raw.run.tls_client_ca,
+                  "Clients show a certificate signed by one of these (SHUNT_TLS_CLIENT_CA)")
+      ->type_name("FILE");
+  run->add_option("--tls-client", raw.tls_client, "required (default) or optional (SHUNT_TLS_CLIENT)")
+      ->type_name("HOW");
   run->add_option("--tokens", raw.run.tokens, "File of bearer tokens for services with \"auth\": \"token\"")
       ->type_name("FILE");
   run->add_option("--loops", raw.run.loops, "Serving loops (default: one for each core it may use)")
@@ -87,6 +112,7 @@ void add_run(CLI::App& app, Raw& raw) {
       "  shunt run examples/shop\n"
       "  shunt run shop blog/shunt.json --listen 127.0.0.1:0\n"
       "  shunt run shop --listen 0.0.0.0:80 --data /var/lib/shunt\n"
+      "  shunt run shop --listen https://127.0.0.1:8443 --listen 127.0.0.1:8080 --tls self\n"
       "\nPrints `ready` and its URLs when every service answers. SIGTERM or Ctrl-C: refuses new calls, ends those in "
       "flight,\n"
       "exits 0; a second one hurries. Precedence: flags, environment, manifest (`listen`), defaults.");
@@ -243,9 +269,57 @@ Result<std::string> data_folder(const Raw& raw, const Settings& settings, const 
 }
 
 Result<NodeAddress> node_address(const Raw& raw, const Settings& settings, const Environment& environment) {
-  if (!raw.at.empty()) return NodeAddress{raw.at, ""};  // No data folder is needed then, nor a home.
-  SHUNT_TRY(std::string data, data_folder(raw, settings, environment));
-  return NodeAddress{"", std::move(data)};
+  const bool secure = raw.at.starts_with("https://");
+  if (!secure && (raw.insecure || !raw.cacert.empty() || !raw.cert.empty() || !raw.key.empty()))
+    return fail(Code::invalid_argument, "S5016",
+                "--cacert, --cert, --key and --insecure are for a node that is named with --at https://ADDR:PORT.");
+  if (!raw.key.empty() && raw.cert.empty())
+    return fail(Code::invalid_argument, "S5016", "--key: is of no use without --cert.");
+  NodeAddress node;
+  node.at = raw.at;
+  node.cacert = raw.cacert;
+  node.cert = raw.cert;
+  node.key = raw.key.empty() ? raw.cert : raw.key;
+  node.insecure = raw.insecure;
+  // With --at no data folder is needed, nor a home.
+  if (raw.at.empty()) {
+    SHUNT_TRY(node.data, data_folder(raw, settings, environment));
+  }
+  return node;
+}
+
+Result<void> finish_tls(Raw& raw, const Settings& settings) {
+  node::RunOptions& run = raw.run;
+  const auto wrong = [](std::string_view what) { return fail(Code::invalid_argument, "S5016", std::string(what)); };
+  // What says which certificate goes together: flags replace the environment's as a whole.
+  if (raw.tls.empty() && run.tls_cert.empty() && run.tls_key.empty()) {
+    raw.tls = settings.tls;
+    run.tls_cert = settings.tls_cert;
+    run.tls_key = settings.tls_key;
+  }
+  if (run.tls_client_ca.empty()) run.tls_client_ca = settings.tls_client_ca;
+  if (raw.tls_client.empty()) raw.tls_client = settings.tls_client;
+  if (!raw.tls.empty() && raw.tls != "self")
+    return wrong(
+        fmt::format("--tls {}: may only be self, a certificate made for development. Files are given with "
+                    "--tls-cert and --tls-key.",
+                    raw.tls));
+  run.tls_self = !raw.tls.empty();
+  if (run.tls_self && !run.tls_cert.empty())
+    return wrong("SHUNT_TLS and SHUNT_TLS_CERT: only one of them can be meant.");
+  if (!run.tls_key.empty() && run.tls_cert.empty()) return wrong("--tls-key: is of no use without --tls-cert.");
+  if (run.tls_key.empty()) run.tls_key = run.tls_cert;
+  if (!raw.tls_client.empty() && raw.tls_client != "required" && raw.tls_client != "optional")
+    return wrong(fmt::format("--tls-client {}: may be required or optional.", raw.tls_client));
+  if (!raw.tls_client.empty() && run.tls_client_ca.empty())
+    return wrong("--tls-client: needs --tls-client-ca FILE, which says who signs clients' certificates.");
+  if (!run.tls_client_ca.empty() && !run.tls_self && run.tls_cert.empty())
+    return wrong(
+        "--tls-client-ca: needs a certificate of the node too: --tls-cert FILE --tls-key FILE, or --tls self.");
+  run.tls_client_required = raw.tls_client != "optional";
+  for (std::string* path : {&run.tls_cert, &run.tls_key, &run.tls_client_ca})
+    if (!path->empty()) *path = absolute(*path);
+  return {};
 }
 
 Result<Command> finish_run(Raw& raw, const Settings& settings, const Environment& environment) {
@@ -255,6 +329,7 @@ Result<Command> finish_run(Raw& raw, const Settings& settings, const Environment
       return fail(Code::invalid_argument, "S5016",
                   fmt::format("--listen {}: is not ADDR:PORT, such as 127.0.0.1:8080 or [::1]:8080.", each));
   if (run.listen.empty()) run.listen = settings.listen;
+  SHUNT_CHECK(finish_tls(raw, settings));
   SHUNT_TRY(run.data, data_folder(raw, settings, environment));
   if (raw.dev || raw.no_dev) {
     run.dev = raw.dev;

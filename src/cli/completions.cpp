@@ -21,18 +21,21 @@ _shunt() {
   fi
   case $previous in
     --data) COMPREPLY=($(compgen -d -- "$current")); return ;;
-    --tokens) COMPREPLY=($(compgen -f -- "$current")); return ;;
-    --at) COMPREPLY=($(compgen -W "http://127.0.0.1:8080" -- "$current") $(compgen -d -- "$current")); return ;;
+    --tls) COMPREPLY=($(compgen -W "self" -- "$current")); return ;;
+    --tls-client) COMPREPLY=($(compgen -W "required optional" -- "$current")); return ;;
+    --tokens | --tls-cert | --tls-key | --tls-client-ca | --cacert | --cert | --key) COMPREPLY=($(compgen -f -- "$current")); return ;;
+    --at) COMPREPLY=($(compgen -W "http://127.0.0.1:8080 https://127.0.0.1:8443" -- "$current") $(compgen -d -- "$current")); return ;;
     --listen | -l) COMPREPLY=($(compgen -W "127.0.0.1:8080 127.0.0.1:0" -- "$current")); return ;;
   esac
+  local node="--at --data --cacert --cert --key --insecure"
   case $command in
-    run) options="--listen --data --dev --no-dev --tokens --loops --header-limit --body-limit --connection-limit
+    run) options="--listen --data --dev --no-dev --tls --tls-cert --tls-key --tls-client-ca --tls-client --tokens --loops --header-limit --body-limit --connection-limit
                   --header-timeout --idle-timeout --drain-timeout --json --help" ;;
-    call) options="--at --data --timeout --metadata --content-type --help" ;;
-    ps) options="--at --data --json --help" ;;
+    call) options="$node --timeout --metadata --content-type --help" ;;
+    ps) options="$node --json --help" ;;
     check) options="--json --help" ;;
-    logs) options="--follow --lines --at --data --json --help" ;;
-    stop) options="--no-wait --at --data --help" ;;
+    logs) options="--follow --lines $node --json --help" ;;
+    stop) options="--no-wait $node --help" ;;
     version | help) options="--json --help" ;;
     *) options="--help" ;;
   esac
@@ -80,7 +83,8 @@ _shunt() {
     'help:explain an error by its id'
     'completions:print a completion script'
   )
-  node=('--at[the node]:url:' '--data[data folder]:folder:_directories')
+  node=('--at[the node]:url:' '--data[data folder]:folder:_directories' '--cacert[whom to trust]:file:_files'
+    '--cert[our certificate]:file:_files' '--key[its key]:file:_files' '--insecure[trust whoever answers]')
   if (( CURRENT == 2 )); then
     _describe command commands
     return
@@ -92,6 +96,9 @@ _shunt() {
     run)
       _arguments '*'{-l,--listen}'[answer HTTP there]:address:(127.0.0.1\:8080 127.0.0.1\:0)' '--data[data folder]:folder:_directories' \
         '--dev[expose every service]' '--no-dev[expose what manifests expose]' '--tokens[bearer tokens]:file:_files' \
+        '--tls[a certificate made for development]:what:(self)' '--tls-cert[certificate]:file:_files' \
+        '--tls-key[its key]:file:_files' '--tls-client-ca[who signs clients]:file:_files' \
+        '--tls-client[of clients]:how:(required optional)' \
         '--loops[serving loops]:number:' '--header-limit[bytes]:size:' '--body-limit[bytes]:size:' \
         '--connection-limit[connections]:number:' '--header-timeout[time]:time:' '--idle-timeout[time]:time:' \
         '--drain-timeout[time]:time:' '--json[for programs]' '*:app:_files' ;;
@@ -133,6 +140,15 @@ complete -c shunt -n '__fish_seen_subcommand_from run check' -F
 complete -c shunt -n '__fish_seen_subcommand_from run' -s l -l listen -x -a '127.0.0.1:8080 127.0.0.1:0' -d 'Answer HTTP there'
 complete -c shunt -n '__fish_seen_subcommand_from run' -l dev -d 'Expose every service'
 complete -c shunt -n '__fish_seen_subcommand_from run' -l no-dev -d 'Expose what manifests expose'
+complete -c shunt -n '__fish_seen_subcommand_from run' -l tls -x -a self -d 'A certificate made for development'
+complete -c shunt -n '__fish_seen_subcommand_from run' -l tls-cert -r -F -d 'Certificate'
+complete -c shunt -n '__fish_seen_subcommand_from run' -l tls-key -r -F -d 'Its key'
+complete -c shunt -n '__fish_seen_subcommand_from run' -l tls-client-ca -r -F -d 'Who signs clients'
+complete -c shunt -n '__fish_seen_subcommand_from run' -l tls-client -x -a 'required optional' -d 'Of clients'
+for name in cacert cert key
+    complete -c shunt -n '__fish_seen_subcommand_from call ps logs stop' -l $name -r -F
+end
+complete -c shunt -n '__fish_seen_subcommand_from call ps logs stop' -l insecure -d 'Trust whoever answers'
 complete -c shunt -n '__fish_seen_subcommand_from run' -l tokens -r -F -d 'File of bearer tokens'
 for name in loops header-limit body-limit connection-limit header-timeout idle-timeout drain-timeout
     complete -c shunt -n '__fish_seen_subcommand_from run' -l $name -x

@@ -104,8 +104,11 @@ std::optional<std::uint64_t> number(std::string_view text, int base) {
 
 std::string Endpoint::to_string() const {
   if (!socket.empty()) return "unix:" + socket;
-  return host.find(':') == std::string::npos ? fmt::format("http://{}:{}", host, port)
-                                             : fmt::format("http://[{}]:{}", host, port);
+  return (tls ? "https://" : "http://") + authority();
+}
+
+std::string Endpoint::authority() const {
+  return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port) : fmt::format("[{}]:{}", host, port);
 }
 
 std::string_view ResponseHead::header(std::string_view name) const {
@@ -116,13 +119,31 @@ std::string_view ResponseHead::header(std::string_view name) const {
 
 Result<HttpClient> HttpClient::dial(const Endpoint& endpoint, std::optional<Duration> give_up_after) {
   SHUNT_TRY(const int fd, endpoint.socket.empty() ? dial_tcp(endpoint) : dial_unix(endpoint));
-  return HttpClient(fd, endpoint, give_up_after);
+  HttpClient client(fd, endpoint, give_up_after);
+  if (endpoint.tls) SHUNT_CHECK(client.begin_tls());
+  return client;
+}
+
+Result<void> HttpClient::begin_tls() {
+  SHUNT_TRY(const Own<net::TlsContext> context, net::TlsContext::create(*endpoint_.tls));
+  SHUNT_TRY(tls_, net::TlsSession::connect(*context, {.host = endpoint_.host, .ticket = ""}));
+  SHUNT_TRY(bool more, fill_tls(""));
+  while (!tls_->is_established()) {
+    SHUNT_TRY(more, fill());
+    if (!more)
+      return fail(Code::unavailable, "S5035",
+                  fmt::format("what answers at {} closed the connection in the midst of the TLS handshake. If it is a "
+                              "node's clear port, use http://.",
+                              endpoint_.to_string()));
+  }
+  return {};
 }
 
 HttpClient::HttpClient(HttpClient&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)),
       endpoint_(std::move(other.endpoint_)),
       give_up_after_(other.give_up_after_),
+      tls_(std::move(other.tls_)),
       buffer_(std::move(other.buffer_)),
       at_(other.at_),
       body_(other.body_),
@@ -140,7 +161,7 @@ int HttpClient::peer_pid() const {
 }
 
 Result<ResponseHead> HttpClient::post(std::string_view target, const Headers& headers, std::string_view body) {
-  const std::string host = endpoint_.socket.empty() ? endpoint_.to_string().substr(7) : "localhost";
+  const std::string host = endpoint_.socket.empty() ? endpoint_.authority() : "localhost";
   std::string head = fmt::format("POST {} HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\nconnection: close\r\n", target,
                                  host, body.size());
   for (const auto& [name, value] : headers) head += fmt::format("{}: {}\r\n", name, value);
@@ -193,7 +214,7 @@ Result<std::string> HttpClient::read_piece() {
       return read_chunk();
     case Body::sized: {
       if (left_ == 0) return std::string();
-      if (at_ == buffer_.size()) {
+      while (at_ == buffer_.size()) {
         SHUNT_TRY(const bool more, fill());
         if (!more) return lost();
       }
@@ -202,7 +223,7 @@ Result<std::string> HttpClient::read_piece() {
       return piece;
     }
     case Body::until_close: {
-      if (at_ == buffer_.size()) {
+      while (at_ == buffer_.size()) {
         SHUNT_TRY(const bool more, fill());
         if (!more) return std::string();
       }
@@ -227,7 +248,7 @@ Result<std::string> HttpClient::read_chunk() {
     }
     left_ = *size;
   }
-  if (at_ == buffer_.size()) {
+  while (at_ == buffer_.size()) {
     SHUNT_TRY(const bool more, fill());
     if (!more) return lost();
   }
@@ -300,10 +321,37 @@ Result<bool> HttpClient::fill() {
   } while (got < 0 && (errno == EINTR || errno == EAGAIN));
   buffer_.resize(before + static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
   if (got < 0) return lost();
-  return got > 0;
+  // Without the other side's word that this is the end, somebody in between may have cut it off.
+  if (got == 0 && tls_ != nullptr && tls_->is_established() && !tls_->is_closed_by_peer()) return lost();
+  if (tls_ == nullptr || got == 0) return got > 0;
+  const std::string ciphertext = buffer_.substr(before);
+  buffer_.resize(before);
+  return fill_tls(ciphertext);
+}
+
+/// False at the end that the other side announced. It may add nothing, and not be the end.
+Result<bool> HttpClient::fill_tls(std::string_view ciphertext) {
+  std::string to_peer;
+  auto received = tls_->receive(ciphertext, buffer_, to_peer);
+  SHUNT_CHECK(send_raw(to_peer));
+  SHUNT_CHECK(std::move(received));
+  return !tls_->is_closed_by_peer() || at_ < buffer_.size();
 }
 
 Result<void> HttpClient::send_all(std::string_view data) {
+  if (tls_ == nullptr) return send_raw(data);
+  constexpr std::size_t at_once = 1u << 20;
+  std::string ciphertext;
+  while (!data.empty()) {
+    ciphertext.clear();
+    SHUNT_CHECK(tls_->send(data.substr(0, at_once), ciphertext));
+    SHUNT_CHECK(send_raw(ciphertext));
+    data.remove_prefix(std::min(data.size(), at_once));
+  }
+  return {};
+}
+
+Result<void> HttpClient::send_raw(std::string_view data) {
   while (!data.empty()) {
     const ssize_t sent = ::send(fd_, data.data(), data.size(), MSG_NOSIGNAL);
     if (sent < 0 && errno == EINTR) continue;

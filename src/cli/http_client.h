@@ -8,8 +8,11 @@
 #include <utility>
 #include <vector>
 
+#include "base/own.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "net/tls/tls_context.h"
+#include "net/tls/tls_session.h"
 
 namespace shunt::cli {
 
@@ -18,9 +21,12 @@ struct Endpoint {
   std::string socket;  ///< Path; empty: TCP.
   std::string host;
   std::string port;
+  std::optional<net::TlsClientOptions> tls;  ///< https://
 
   /// For messages.
   [[nodiscard]] std::string to_string() const;
+  /// HOST:PORT, of TCP.
+  [[nodiscard]] std::string authority() const;
 };
 
 using Headers = std::vector<std::pair<std::string, std::string>>;
@@ -36,6 +42,7 @@ struct ResponseHead {
 class HttpClient {
  public:
   /// `give_up_after`: for each wait on the peer; nothing: wait as long as it takes.
+  /// Errors: S5015 when nobody answers; of TLS S5030, S5032, S5033, S5035, S4040, S4044.
   static Result<HttpClient> dial(const Endpoint& endpoint, std::optional<Duration> give_up_after = {});
   HttpClient(HttpClient&& other) noexcept;
   HttpClient& operator=(HttpClient&&) = delete;
@@ -56,9 +63,12 @@ class HttpClient {
 
   HttpClient(int fd, Endpoint endpoint, std::optional<Duration> give_up_after)
       : fd_(fd), endpoint_(std::move(endpoint)), give_up_after_(give_up_after) {}
+  Result<void> begin_tls();
+  Result<bool> fill_tls(std::string_view ciphertext);
   Result<bool> wait_for(short events);
   Result<bool> fill();  ///< False at the end of the stream.
   Result<void> send_all(std::string_view data);
+  Result<void> send_raw(std::string_view data);
   Result<std::string> read_line(std::size_t bytes_max);
   Result<ResponseHead> read_head();
   Result<std::string> read_chunk();
@@ -69,8 +79,9 @@ class HttpClient {
   int fd_;
   Endpoint endpoint_;
   std::optional<Duration> give_up_after_;
-  std::string buffer_;  ///< Read, not yet taken.
-  std::size_t at_ = 0;  ///< How much of it is taken.
+  Own<net::TlsSession> tls_;  ///< None: in clear.
+  std::string buffer_;        ///< Read, not yet taken.
+  std::size_t at_ = 0;        ///< How much of it is taken.
   Body body_ = Body::none;
   std::uint64_t left_ = 0;  ///< Of a sized body, or of the current chunk.
 };

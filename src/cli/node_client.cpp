@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/settings.h"
+#include "os/file.h"
 
 namespace shunt::cli {
 namespace {
@@ -45,19 +46,44 @@ std::optional<Status> status_of(const json& error, std::optional<Code> otherwise
 }
 
 std::unexpected<Status> bad_address(std::string_view text, std::string_view why) {
-  return fail(Code::invalid_argument, "S5004",
-              fmt::format("--at {}: {}. It may be http://ADDR:PORT, ADDR:PORT, unix:SOCKET, or a node's data folder.",
-                          text, why));
+  return fail(
+      Code::invalid_argument, "S5004",
+      fmt::format(
+          "--at {}: {}. It may be http://ADDR:PORT, https://ADDR:PORT, ADDR:PORT, unix:SOCKET, or a node's data "
+          "folder.",
+          text, why));
 }
 
-Result<Endpoint> tcp_endpoint(std::string_view text, std::string_view authority) {
+Result<std::string> read_pem(std::string_view flag, const std::string& path) {
+  auto text = os::read_file(path);
+  if (text) return text;
+  return fail(Code::failed_precondition, "S5034", fmt::format("{} {}: {}", flag, path, text.error().message()));
+}
+
+Result<net::TlsClientOptions> tls_options(const NodeAddress& node) {
+  net::TlsClientOptions options;
+  options.verify = !node.insecure;
+  if (!node.cacert.empty()) {
+    options.authorities_name = node.cacert;
+    SHUNT_TRY(options.authorities, read_pem("--cacert", node.cacert));
+  }
+  if (!node.cert.empty()) {
+    options.certificates_name = node.cert;
+    options.key_name = node.key;
+    SHUNT_TRY(options.certificates, read_pem("--cert", node.cert));
+    SHUNT_TRY(options.key, read_pem("--key", node.key));
+  }
+  return options;
+}
+
+Result<Endpoint> tcp_endpoint(std::string_view text, std::string_view authority, std::string_view default_port = "80") {
   Endpoint endpoint;
   const auto colon = authority.rfind(':');
   const bool has_port = colon != std::string_view::npos && authority.find(']', colon) == std::string_view::npos;
   std::string_view host = authority.substr(0, has_port ? colon : authority.size());
   if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
   endpoint.host = host;
-  endpoint.port = has_port ? authority.substr(colon + 1) : "80";
+  endpoint.port = has_port ? authority.substr(colon + 1) : default_port;
   if (host.empty() || !is_listen_address("h:" + endpoint.port) ||
       host.find_first_of("/@ \t\r\n") != std::string_view::npos)
     return bad_address(text, "is not an address");
@@ -73,14 +99,17 @@ Result<Endpoint> find_node(const NodeAddress& node) {
     endpoint.socket = node.data + "/admin.sock";
     return endpoint;
   }
-  if (at.starts_with("http://")) {
-    std::string_view rest = at.substr(7);
+  const bool secure = at.starts_with("https://");
+  if (secure || at.starts_with("http://")) {
+    std::string_view rest = at.substr(secure ? 8 : 7);
     while (rest.ends_with('/')) rest.remove_suffix(1);
     if (rest.find('/') != std::string_view::npos) return bad_address(at, "has a path, which a node's address has not");
-    return tcp_endpoint(at, rest);
+    SHUNT_TRY(endpoint, tcp_endpoint(at, rest, secure ? "443" : "80"));
+    if (secure) {
+      SHUNT_TRY(endpoint.tls, tls_options(node));
+    }
+    return endpoint;
   }
-  if (at.starts_with("https://"))
-    return bad_address(at, "TLS is not there yet: use http://, or a proxy that speaks TLS");
   if (at.starts_with("unix:")) {
     endpoint.socket = at.substr(5);
     if (endpoint.socket.starts_with("//")) endpoint.socket.erase(0, 2);

@@ -9,7 +9,8 @@
 
 namespace shunt::cli {
 
-/// Reads --at and --data. Errors: S5004 for an address that is none.
+/// Reads --at and --data, and for https:// the files of --cacert, --cert and --key.
+/// Errors: S5004 for an address that is none; S5034 for a file that can't be read.
 Result<Endpoint> find_node(const NodeAddress& node);
 
 /// The Status in an error answer's body (Connect's form), or one made from the HTTP status when the body has none.

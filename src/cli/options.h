@@ -25,6 +25,12 @@ using Environment = std::function<std::optional<std::string>(const char* name)>;
 struct NodeAddress {
   std::string at;    ///< A URL, ADDR:PORT, unix:SOCKET, or the data folder of a node.
   std::string data;  ///< Data folder. Absolute.
+
+  // For https://.
+  std::string cacert;     ///< PEM file of whom to trust; empty: the system's.
+  std::string cert;       ///< PEM file that says who we are, for nodes that ask; empty: none.
+  std::string key;        ///< Its key.
+  bool insecure = false;  ///< Trust whoever answers.
 };
 
 struct CallCommand {

@@ -6,6 +6,8 @@
 
 #include <charconv>
 
+#include "base/names.h"
+
 namespace shunt::cli {
 namespace {
 
@@ -53,6 +55,7 @@ std::optional<bool> parse_bool(std::string_view text) {
 }
 
 bool is_listen_address(std::string_view text) {
+  text = split_listen(text).address;
   const auto colon = text.rfind(':');
   if (colon == std::string_view::npos || colon == 0) return false;
   const std::string_view port = text.substr(colon + 1);
@@ -77,6 +80,11 @@ Result<Settings> load_settings(const Environment& environment) {
     if (!settings.dev)
       return fail(Code::invalid_argument, "S5009", fmt::format("SHUNT_DEV is '{}'; it may be 1 or 0.", *dev));
   }
+  settings.tls = non_empty(environment, "SHUNT_TLS").value_or("");
+  settings.tls_cert = non_empty(environment, "SHUNT_TLS_CERT").value_or("");
+  settings.tls_key = non_empty(environment, "SHUNT_TLS_KEY").value_or("");
+  settings.tls_client_ca = non_empty(environment, "SHUNT_TLS_CLIENT_CA").value_or("");
+  settings.tls_client = non_empty(environment, "SHUNT_TLS_CLIENT").value_or("");
   return settings;
 }
 

@@ -15,6 +15,11 @@ struct Settings {
   std::vector<std::string> listen;  ///< SHUNT_LISTEN: one or several, with commas or spaces between.
   std::string data;                 ///< SHUNT_DATA
   std::optional<bool> dev;          ///< SHUNT_DEV
+  std::string tls;                  ///< SHUNT_TLS
+  std::string tls_cert;             ///< SHUNT_TLS_CERT
+  std::string tls_key;              ///< SHUNT_TLS_KEY
+  std::string tls_client_ca;        ///< SHUNT_TLS_CLIENT_CA
+  std::string tls_client;           ///< SHUNT_TLS_CLIENT
 };
 
 /// Errors: S5009, with the variable and what it may be.
@@ -23,7 +28,7 @@ Result<Settings> load_settings(const Environment& environment);
 /// $XDG_STATE_HOME/shunt, else ~/.local/state/shunt. Errors: S5012 when there is no home either.
 Result<std::string> default_data_folder(const Environment& environment);
 
-/// True for ADDR:PORT and [V6]:PORT.
+/// True for ADDR:PORT and [V6]:PORT, with http:// or https:// before it or not.
 bool is_listen_address(std::string_view text);
 
 /// Reads 1, true, yes, on and their opposites.

@@ -288,6 +288,7 @@ void Checker::app_name(const Node& root, AppManifest& app) {
 
 /// "127.0.0.1:8080", "[::1]:0", "localhost:80", ":8080" is not: which addresses it means differs between tools.
 bool is_listen_address(std::string_view text) {
+  text = split_listen(text).address;
   const std::size_t colon = text.rfind(':');
   if (colon == std::string_view::npos || colon == 0) return false;
   const std::string_view host = text.substr(0, colon);

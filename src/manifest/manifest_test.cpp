@@ -60,7 +60,7 @@ TEST(Manifest, every_key_becomes_a_value) {
   EXPECT_EQ(app.description, "A shop.");
   EXPECT_EQ(app.folder, good);
   EXPECT_EQ(app.path, good / "shunt.json");
-  EXPECT_EQ(app.listen, (std::vector<std::string>{"127.0.0.1:8080", "[::1]:0"}));
+  EXPECT_EQ(app.listen, (std::vector<std::string>{"127.0.0.1:8080", "https://[::1]:0"}));
   EXPECT_EQ(app.http.header_limit, 32u << 10);
   EXPECT_EQ(app.http.body_limit, 8u << 20);
   EXPECT_EQ(app.http.connection_limit, 500u);

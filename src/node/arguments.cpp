@@ -33,6 +33,11 @@ std::vector<std::string> to_arguments(const RunOptions& options) {
   if (options.dev) add("dev", *options.dev ? 1 : 0);
   if (options.json) add("json", 1);
   if (options.loops) add("loops", *options.loops);
+  if (options.tls_self) add("tls-self", 1);
+  if (!options.tls_cert.empty()) add("tls-cert", options.tls_cert);
+  if (!options.tls_key.empty()) add("tls-key", options.tls_key);
+  if (!options.tls_client_ca.empty()) add("tls-client-ca", options.tls_client_ca);
+  if (!options.tls_client_required) add("tls-client-required", 0);
   if (!options.tokens.empty()) add("tokens", options.tokens);
   if (options.header_bytes_max) add("header-bytes-max", *options.header_bytes_max);
   if (options.body_bytes_max) add("body-bytes-max", *options.body_bytes_max);
@@ -67,6 +72,16 @@ Result<RunOptions> from_arguments(std::span<const std::string> arguments) {
     } else if (key == "loops") {
       take(options.loops, number<unsigned>(value));
       good = good && *options.loops > 0;
+    } else if (key == "tls-self") {
+      options.tls_self = true;
+    } else if (key == "tls-cert") {
+      options.tls_cert = value;
+    } else if (key == "tls-key") {
+      options.tls_key = value;
+    } else if (key == "tls-client-ca") {
+      options.tls_client_ca = value;
+    } else if (key == "tls-client-required") {
+      options.tls_client_required = value == "1";
     } else if (key == "tokens") {
       options.tokens = value;
     } else if (key == "header-bytes-max") {

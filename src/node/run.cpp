@@ -60,6 +60,7 @@ int node_main(int argc, char** argv) {
   // Ctrl-C in a terminal reaches the whole foreground group; the supervisor tells us what is to happen.
   std::signal(SIGINT, SIG_IGN);
   std::signal(SIGTERM, SIG_IGN);
+  std::signal(SIGHUP, SIG_IGN);
 
   // It loads libraries and reads manifests, and no call of a service waits for it.
   auto control = loop::EpollLoop::create({.name = "control", .slow_turn = std::chrono::milliseconds(500)});

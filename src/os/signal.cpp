@@ -1,5 +1,6 @@
 #include "os/signal.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -28,6 +29,11 @@ std::optional<int> SignalFd::read() {
   }
   if (got != sizeof info) return std::nullopt;
   return static_cast<int>(info.ssi_signo);
+}
+
+bool has_terminal() {
+  // A terminal that was hung up is still ours by name, and can't be opened.
+  return Fd(::open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC)).is_open();
 }
 
 void ignore_broken_pipes() { ::signal(SIGPIPE, SIG_IGN); }

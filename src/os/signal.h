@@ -23,6 +23,9 @@ class SignalFd {
   Fd fd_;
 };
 
+/// True when this process belongs to a terminal that is still there. A SIGHUP without one says that it was hung up.
+bool has_terminal();
+
 /// A write to a closed pipe is then an error, EPIPE, not the end.
 void ignore_broken_pipes();
 

@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -246,6 +247,11 @@ Result<Fd> connect_unix(const std::string& path) {
     return system_failure(fmt::format("connect to {}", path), error);
   }
   return fd;
+}
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  return ::gethostname(name.data(), name.size() - 1) == 0 && name[0] != '\0' ? name.data() : "localhost";
 }
 
 Result<std::optional<Fd>> accept_connection(int listener) {

@@ -54,6 +54,9 @@ Result<Fd> listen_unix(const std::string& path, mode_t mode = 0600, int backlog 
 /// Connects to a unix socket; the result does not block. Errors: not_found, unavailable when nobody listens there.
 Result<Fd> connect_unix(const std::string& path);
 
+/// What this machine calls itself; "localhost" when it does not know.
+std::string host_name();
+
 /// The next connection, not blocking, close-on-exec; nothing when none waits. Connections that were given up before they
 /// were accepted are passed over.
 Result<std::optional<Fd>> accept_connection(int listener);

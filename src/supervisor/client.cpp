@@ -136,6 +136,8 @@ void SupervisorClient::State::take(Answer answer) {
       return take_end(answer.message.end());
     case Verb::shutdown:
       return events.on_shutdown(answer.message.value(Key::fast) != 0);
+    case Verb::reload:
+      return events.on_reload();
     case Verb::worker:
     case Verb::reply:
       break;

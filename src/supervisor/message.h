@@ -37,6 +37,7 @@ enum class Verb : std::uint16_t {
   worker = 101,
   exited = 102,
   shutdown = 103,
+  reload = 104,
 };
 
 enum class Key : std::uint16_t {

@@ -119,6 +119,7 @@ struct Supervisor::State {
   void on_signals(bool readable, bool writable);
   void reap_all();
   void shut_down();
+  void reload();
   void on_limit();
   void kill_node();
   /// The node will not come back: ends what is left, then the loop.
@@ -150,6 +151,7 @@ struct Supervisor::State {
   Due<State> restart;
   Due<State> limit;
   Duration backoff;
+  const bool had_terminal = os::has_terminal();  ///< Whose end is a SIGHUP too.
   int shutdown_requests = 0;
   bool limit_passed = false;
   bool finishing = false;
@@ -534,6 +536,8 @@ void Supervisor::State::on_signals(bool, bool) {
   while (auto signal = signals.read()) {
     if (*signal == SIGCHLD) {
       ended = true;
+    } else if (*signal == SIGHUP && (!had_terminal || os::has_terminal())) {
+      reload();
     } else {
       shut_down();
     }
@@ -558,6 +562,11 @@ void Supervisor::State::reap_all() {
     }
   }
   if (finishing) end_if_empty();
+}
+
+// A node that is not up yet, or goes down, reads everything new anyway, or not at all.
+void Supervisor::State::reload() {
+  if (control && !finishing && shutdown_requests == 0) send(Message(Verb::reload));
 }
 
 void Supervisor::State::shut_down() {

@@ -54,8 +54,8 @@ class Supervisor {
 
   /// Runs until everything below has ended. Returns the exit status for the process.
   ///
-  /// SIGTERM, SIGINT: the node drains and exits; again: faster; a third time: it is killed. SIGHUP is reserved for
-  /// reloading and for now does what SIGTERM does.
+  /// SIGTERM, SIGINT: the node drains and exits; again: faster; a third time: it is killed. SIGHUP: the node
+  /// reloads; from a terminal that is gone it does what SIGTERM does.
   int run();
 
  private:

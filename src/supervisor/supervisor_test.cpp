@@ -97,6 +97,8 @@ TEST(Supervisor, the_first_signal_drains_and_the_second_is_faster) {
   EXPECT_EQ(Trial::part("asks-for-shutdown-twice").run(), 0);
 }
 
+TEST(Supervisor, a_hangup_signal_makes_the_node_reload) { EXPECT_EQ(Trial::part("reloads").run(), 0); }
+
 TEST(Supervisor, a_node_that_does_not_end_is_killed_at_the_limit) {
   auto run = Trial::part("never-exits");
   run.options.shutdown_limit = std::chrono::milliseconds(50);

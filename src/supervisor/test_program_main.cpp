@@ -67,6 +67,7 @@ std::string echo_over(const os::Fd& link, const std::string& text) {
 struct Node final : ClientEvents {
   explicit Node(std::string its_part) : part(std::move(its_part)), shut(*loop), ended(*loop), scope(*loop) {}
 
+  void on_reload() override { exit_with(0); }
   void on_shutdown(bool fast) override {
     fmt::print("shutdown {}\n", fast ? "fast" : "slow");
     std::fflush(stdout);
@@ -287,6 +288,9 @@ loop::Task<void> Node::play() {
   } else if (part == "asks-for-shutdown-twice" || part == "exits-on-shutdown" || part == "never-exits") {
     ::kill(::getppid(), SIGTERM);
     co_return;  // The loop goes on.
+  } else if (part == "reloads") {
+    ::kill(::getppid(), SIGHUP);
+    co_return;
   }
   exit_with(0);
 }

@@ -68,7 +68,7 @@ def test_every_way_to_name_the_node(shop):
     for at in (shop.url, shop.url + "/", f"{host}:{port}", str(shop.data), f"unix:{shop.data}/admin.sock"):
         assert run("call", "prices.get", '{"sku": "tea"}', "--at", at).json["cents"] == 250
     assert run("call", "prices.get", '{"sku": "tea"}', env=environment(SHUNT_DATA=str(shop.data))).json["cents"] == 250
-    for wrong in ("https://127.0.0.1:1", "/no/such/folder", "words"):
+    for wrong in ("ftp://127.0.0.1:1", "/no/such/folder", "words"):
         done = run("ps", "--at", wrong)
         assert done.code == 64 and "S5004" in done.err
 

@@ -224,6 +224,9 @@ Result<CertificateInfo> read_certificate(std::string_view pem) {
   info.not_before_s = seconds_of(X509_get0_notBefore(first));
   info.not_after_s = seconds_of(X509_get0_notAfter(first));
   info.fingerprint = openssl::fingerprint_of(first);
+  // Both are read, and kept, inside the certificate.
+  if (const auto* id = X509_get0_subject_key_id(all.front())) info.own_key = openssl::text_of(id);
+  if (const auto* id = X509_get0_authority_key_id(all.front())) info.issuer_key = openssl::text_of(id);
   for (X509* one : all) X509_free(one);
   return info;
 }

@@ -26,6 +26,8 @@ struct CertificateInfo {
   std::int64_t not_before_s = 0;   ///< Seconds since 1970.
   std::int64_t not_after_s = 0;
   std::string fingerprint;  ///< SHA-256, lower-case hex.
+  std::string own_key;      ///< Identifiers of its key, and of the key that signed it. Empty where it tells none.
+  std::string issuer_key;
 };
 
 /// Reads the first certificate of a PEM text. Errors: S5030.
