@@ -76,15 +76,13 @@ void add_run(CLI::App& app, Raw& raw) {
       run->add_flag("--dev", raw.dev,
                     "Expose every service to whoever reaches the address (SHUNT_DEV; default when all are loopback)");
   run->add_flag("--no-dev", raw.no_dev, "Expose only what manifests expose")->excludes(dev);
-  auto* self = run->add_option("--tls", raw.tls, "self: speak TLS with a certificate made for development (SHUNT_TLS)")
-                   ->type_name("self");
+  run->add_option("--tls", raw.tls, "self: speak TLS with a certificate made for development (SHUNT_TLS)")
+      ->type_name("self");
   run->add_option("--tls-cert", raw.run.tls_cert,
                   "Speak TLS with this certificate, PEM, chain included (SHUNT_TLS_CERT)")
-      ->type_name("FILE")
-      ->excludes(self);
+      ->type_name("FILE");
   run->add_option("--tls-key", raw.run.tls_key, "Its key (SHUNT_TLS_KEY; default: in the same file)")
-      ->type_name("FILE")
-      ->excludes(self);
+      ->type_name("FILE");
   run->add_option("--tls-client-ca", raw.run.tls_client_ca,
                   "Clients show a certificate signed by one of these (SHUNT_TLS_CLIENT_CA)")
       ->type_name("FILE");
@@ -305,8 +303,7 @@ Result<void> finish_tls(Raw& raw, const Settings& settings) {
                     "--tls-cert and --tls-key.",
                     raw.tls));
   run.tls_self = !raw.tls.empty();
-  if (run.tls_self && !run.tls_cert.empty())
-    return wrong("SHUNT_TLS and SHUNT_TLS_CERT: only one of them can be meant.");
+  if (run.tls_self && !run.tls_cert.empty()) return wrong("--tls self and --tls-cert: only one of them can be meant.");
   if (!run.tls_key.empty() && run.tls_cert.empty()) return wrong("--tls-key: is of no use without --tls-cert.");
   if (run.tls_key.empty()) run.tls_key = run.tls_cert;
   if (!raw.tls_client.empty() && raw.tls_client != "required" && raw.tls_client != "optional")

@@ -27,10 +27,10 @@ struct NodeAddress {
   std::string data;  ///< Data folder. Absolute.
 
   // For https://.
-  std::string cacert;     ///< PEM file of whom to trust; empty: the system's.
-  std::string cert;       ///< PEM file that says who we are, for nodes that ask; empty: none.
-  std::string key;        ///< Its key.
-  bool insecure = false;  ///< Trust whoever answers.
+  std::string cacert = {};  ///< PEM file of whom to trust; empty: the system's.
+  std::string cert = {};    ///< PEM file that says who we are, for nodes that ask; empty: none.
+  std::string key = {};     ///< Its key.
+  bool insecure = false;    ///< Trust whoever answers.
 };
 
 struct CallCommand {
