@@ -1,5 +1,6 @@
 #include "gateway/carrier.h"
 
+#include "gateway/connect/connect_exchange.h"
 #include "gateway/json/json_exchange.h"
 
 namespace shunt::gateway {
@@ -23,7 +24,7 @@ void Fields::spill(std::string_view name, std::string_view value) {
 }
 
 Own<Exchange> make_exchange(Carrier& carrier, const Request& request) {
-  (void)request;
+  if (const auto form = connect_form(request)) return make_own<ConnectExchange>(carrier, *form);
   return make_own<JsonExchange>(carrier);
 }
 

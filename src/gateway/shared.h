@@ -12,6 +12,7 @@
 
 #include "gateway/gateway.h"
 #include "gateway/query.h"
+#include "net/coding/coding.h"
 #include "net/http1/http1.h"
 #include "net/http2/session.h"
 
@@ -52,6 +53,7 @@ struct Shared {
   bool draining = false;
   std::size_t collected_bytes = 0;  ///< Of bodies that are not whole yet, of all connections.
   net::DateCache dates;
+  net::Codecs codecs;
   std::array<char, 64u << 10> scratch;  ///< What recv() fills; one connection at a time uses it.
 
   std::vector<Own<Connection>> connections;
