@@ -9,6 +9,7 @@ import argparse
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -130,11 +131,35 @@ def run_gtest(binary, options, environment):
     return outcome
 
 
+def interpreter(folder, log):
+    """The Python that runs a suite: this one; for a suite with a requirements.txt, that of a virtualenv with just these
+    packages, kept in build/ until the file changes. Returns (path, None) or (None, why it could not be made)."""
+    wanted = folder / "requirements.txt"
+    if not wanted.exists():
+        return sys.executable, None
+    place = ROOT / "build" / folder.name / "venv"
+    stamp = place / ".made-from"
+    made_from = f"{sys.version}\n{wanted.read_text()}"
+    if not stamp.exists() or stamp.read_text() != made_from:
+        shutil.rmtree(place, ignore_errors=True)
+        for command in ([sys.executable, "-m", "venv", str(place)],
+                        [str(place / "bin/python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--only-binary=:all:",
+                         "-r", str(wanted)]):
+            code, output = run_watched(command, os.environ, log)
+            if code != 0:
+                return None, f"{' '.join(command)}: {end_of(code)}\n{output[-6000:]}"
+        stamp.write_text(made_from)
+    return str(place / "bin/python"), None
+
+
 def run_pytest(folder, options, environment):
     name = str(folder.relative_to(ROOT))
     report = options.build / "tests" / (name.replace("/", "-") + ".xml")
     report.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "pytest", "-q", "-ra", "-p", "no:cacheprovider", "--color=no", f"--junitxml={report}", str(folder)]
+    python, trouble = interpreter(folder, report.with_suffix(".install.log"))
+    if trouble:
+        return Outcome(failures=[(f"{name}: its packages could not be installed", trouble)])
+    command = [python, "-m", "pytest", "-q", "-ra", "-p", "no:cacheprovider", "--color=no", f"--junitxml={report}", str(folder)]
     if options.k:
         command += ["-k", options.k]
     code, output = run_watched(command, environment, report.with_suffix(".log"))
