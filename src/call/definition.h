@@ -21,7 +21,7 @@ enum class StreamShape : std::uint8_t { unary, client, server, both };
 struct CommandDefinition {
   std::string name;
   std::string description;
-  std::string request_schema;   ///< JSON Schema text, or empty: anything.
+  std::string request_schema;   ///< JSON Schema text; "{}": any JSON; empty: any bytes.
   std::string response_schema;  ///< The same.
   Effect effect = Effect::any;
   StreamShape stream = StreamShape::unary;

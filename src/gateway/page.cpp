@@ -79,7 +79,7 @@ std::string schema_json(const std::string& schema) {
 }
 
 void write_schema(std::string& out, std::string_view title, const std::string& schema) {
-  if (schema.empty()) return;
+  if (schema.empty() || schema == "{}") return;
   fmt::format_to(std::back_inserter(out), "<details><summary>{}</summary><pre>{}</pre></details>\n", title,
                  escape_html(schema));
 }

@@ -104,8 +104,8 @@ std::string Merger::schema(const Node& node, std::string_view key, std::string& 
     bad(fmt::format("{} of {} is {}, not a JSON Schema", key, of, kind_name(value.kind)));
     return {};
   }
-  // `{}` and `true` say nothing: anything goes.
-  if ((value.kind == Kind::object && value.members.empty()) || value.boolean) return {};
+  // `{}` and `true` say that it is JSON, and no more.
+  if ((value.kind == Kind::object && value.members.empty()) || value.boolean) return "{}";
   canonical = write_canonical(value);
   return write_json(value);
 }
@@ -192,13 +192,14 @@ void Merger::overlay(const call::CommandDefinition& mine, Described& theirs) {
     auto node = parse(Source("", schema), ignored);
     return node ? write_canonical(*node) : std::string();
   };
+  auto says = [](const std::string& schema) { return !schema.empty() && schema != "{}"; };
   call::CommandDefinition& code = theirs.definition;
   settle("description", !code.description.empty(), mine.description == code.description, "", "", code.description,
          mine.description);
-  settle("request", !code.request_schema.empty(),
+  settle("request", says(code.request_schema),
          said("request") && canonical(mine.request_schema) == theirs.request_canonical, "", "", code.request_schema,
          mine.request_schema);
-  settle("response", !code.response_schema.empty(),
+  settle("response", says(code.response_schema),
          said("response") && canonical(mine.response_schema) == theirs.response_canonical, "", "", code.response_schema,
          mine.response_schema);
   // "any" is what code says that says nothing of its effect.

@@ -230,7 +230,7 @@ TEST(MergeDescribed, takes_the_codes_word_and_adds_the_manifests) {
   EXPECT_EQ(get.timeout, 5s);
   EXPECT_EQ(get.description, "One thing.");
   EXPECT_EQ(get.request_schema, R"({"type":"object"})");
-  EXPECT_EQ(get.response_schema, "");
+  EXPECT_EQ(get.response_schema, "{}");
   EXPECT_TRUE(get.blocking);
   const call::CommandDefinition& every = service.definition.commands.at("all");
   EXPECT_EQ(every.stream, call::StreamShape::server);

@@ -19,6 +19,7 @@ struct Item {
   Size size = Size::small;
 };
 SHUNT_FIELDS(Item, sku, count, weight, size)
+SHUNT_FIELD_NUMBER(Item, sku, 3)
 
 struct Order {
   std::vector<Item> items;
@@ -138,7 +139,7 @@ TEST(Fields, a_wrong_field_is_in_the_details_too) {
 
 TEST(Fields, the_schema_follows_from_the_struct) {
   EXPECT_EQ(shunt::json_schema<shop::Item>(),
-            R"({"type":"object","properties":{"sku":{"type":"string"},)"
+            R"({"title":"Item","type":"object","properties":{"sku":{"type":"string","x-proto-field":3},)"
             R"("count":{"type":"integer","minimum":-2147483648,"maximum":2147483647},)"
             R"("weight":{"anyOf":[{"type":"number"},{"type":"null"}]},"size":{"enum":["small","large"]}},)"
             R"("required":["sku","count","size"],"additionalProperties":false})");

@@ -20,6 +20,7 @@ from __future__ import annotations
 from ._call import Call, Log, Principal, ServiceClient, Stream
 from ._error import Error
 from ._service import Service
+from ._types import Field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from ._code import Code as Code
 
 __version__ = "0.1.0"
-__all__ = ["Call", "Code", "Error", "Log", "Principal", "Service", "ServiceClient", "Stream"]
+__all__ = ["Call", "Code", "Error", "Field", "Log", "Principal", "Service", "ServiceClient", "Stream"]
 
 
 def __getattr__(name: str) -> Any:

@@ -47,6 +47,20 @@ class HintError(TypeError):
     """A hint that no JSON value can be checked against. Raised when a command is registered."""
 
 
+class Field:
+    """`Annotated[int, shunt.Field(3)]`: the parameter or field has the number 3 in protobuf messages, whatever its name."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        if type(number) is not int or not (1 <= number < 2**29) or 19000 <= number <= 19999:
+            raise HintError(f"a field's number is 1 to {2**29 - 1}, without 19000 to 19999; found {number!r}")
+        self.number = number
+
+    def __repr__(self) -> str:
+        return f"shunt.Field({self.number})"
+
+
 class Type:
     """One compiled hint."""
 
@@ -379,10 +393,15 @@ class Compiler:
         metadata = getattr(hint, "__metadata__", None)
         if metadata is not None:  # Annotated
             inner = self.compile(origin)
-            text = next((part for part in metadata if isinstance(part, str)), None)
-            if text is None:
+            said: dict[str, Any] = {}
+            for part in metadata:
+                if isinstance(part, str):
+                    said.setdefault("description", part)
+                elif isinstance(part, Field):
+                    said["x-proto-field"] = part.number
+            if not said:
                 return inner
-            return Type(inner.check, {**inner.schema, "description": text}, inner.expected, inner.kinds)
+            return Type(inner.check, {**inner.schema, **said}, inner.expected, inner.kinds)
         if origin is list or origin is dict or origin is tuple or origin is set or origin is frozenset:
             return self._container(origin, arguments)
         import collections.abc

@@ -8,6 +8,7 @@ import uuid
 from typing import Annotated, Any, Literal, NamedTuple, Optional, TypedDict, Union
 
 import pytest
+import shunt
 from shunt._types import Compiler, HintError, Mismatch
 
 
@@ -198,6 +199,8 @@ def test_an_unknown_field_names_the_nearest():
             {"type": "array", "prefixItems": [{"type": "integer"}, {"type": "string"}], "minItems": 2, "maxItems": 2},
         ),
         (Annotated[int, "How many"], {"type": "integer", "description": "How many"}),
+        (Annotated[int, shunt.Field(3)], {"type": "integer", "x-proto-field": 3}),
+        (Annotated[str, shunt.Field(4), "Why"], {"type": "string", "x-proto-field": 4, "description": "Why"}),
         (datetime.datetime, {"type": "string", "format": "date-time"}),
         (bytes, {"type": "string", "contentEncoding": "base64"}),
         (
@@ -282,3 +285,9 @@ def test_checks_agree_with_a_validator_of_json_schema():
             except Mismatch:
                 fits = False
             assert fits == validator.is_valid(value), (hint, value)
+
+
+def test_a_field_number_is_one_that_protobuf_permits():
+    for number in (0, -1, 19000, 19999, 2**29, True, "3"):
+        with pytest.raises(HintError, match="a field's number is 1 to 536870911, without 19000 to 19999"):
+            shunt.Field(number)

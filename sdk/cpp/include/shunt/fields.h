@@ -189,7 +189,9 @@ struct Codec<T> {
     if constexpr (sizeof(T) < 8 || std::is_unsigned_v<T>) {
       schema.text += ",\"minimum\":" + std::to_string(std::numeric_limits<T>::min());
     }
-    if constexpr (sizeof(T) < 8) schema.text += ",\"maximum\":" + std::to_string(std::numeric_limits<T>::max());
+    if constexpr (sizeof(T) < 8 || std::is_unsigned_v<T>) {
+      schema.text += ",\"maximum\":" + std::to_string(std::numeric_limits<T>::max());
+    }
     schema.text += '}';
   }
   static void fingerprint(Fingerprint& print) { print.add(std::is_signed_v<T> ? "int" : "uint"), print.add(sizeof(T)); }
@@ -416,16 +418,19 @@ struct Codec<T> {
   }
   static void schema(Schema& schema) {
     schema.object(described.type_name, [&] {
-      schema.text += R"({"type":"object","properties":{)";
+      schema.text.append(R"({"title":")").append(described.type_name).append(R"(","type":"object","properties":{)");
       std::string required_names;
       bool first = true;
       each([&](auto field) {
         if (!std::exchange(first, false)) schema.text += ',';
         schema.text.append("\"").append(field.name).append("\":");
-        if constexpr (is_optional<typename decltype(field)::type>) {
-          Codec<typename decltype(field)::type>::schema(schema);
-        } else {
-          Codec<typename decltype(field)::type>::schema(schema);
+        Codec<typename decltype(field)::type>::schema(schema);
+        if constexpr (requires { shunt_number_of(static_cast<const T*>(nullptr), &field); }) {
+          schema.text.back() = schema.text.ends_with("{}") ? ' ' : ',';
+          schema.text +=
+              "\"x-proto-field\":" + std::to_string(shunt_number_of(static_cast<const T*>(nullptr), &field)) + '}';
+        }
+        if constexpr (!is_optional<typename decltype(field)::type>) {
           required_names.append(required_names.empty() ? "\"" : ",\"").append(field.name) += '"';
         }
       });
@@ -580,6 +585,14 @@ std::string json_schema() {
 #define SHUNT_FIELDS(Type, ...)                                                                    \
   [[maybe_unused]] constexpr auto shunt_fields_of(const Type*) {                                   \
     return ::shunt::detail::make_fields(#Type SHUNT_SDK_EACH(SHUNT_SDK_FIELD, Type, __VA_ARGS__)); \
+  }
+/// The number that a member has in protobuf messages, whatever its name: SHUNT_FIELD_NUMBER(Item, sku, 1), after SHUNT_FIELDS.
+/// Without it the number follows from the name.
+#define SHUNT_FIELD_NUMBER(Type, member, number)                                                           \
+  [[maybe_unused]] constexpr std::uint32_t shunt_number_of(const Type*,                                    \
+                                                           const ::shunt::detail::Field<&Type::member>*) { \
+    static_assert((number) >= 1 && (number) < (1 << 29) && ((number) < 19000 || (number) > 19999));        \
+    return number;                                                                                         \
   }
 #define SHUNT_ENUM(Type, ...)                                                   \
   [[maybe_unused]] constexpr auto shunt_enumerators_of(const Type*) {           \
