@@ -71,7 +71,8 @@ struct House {
 void module_to_module_typed(benchmark::State& state, const char* command) {
   House house;
   constexpr int batch = 1000;
-  for (auto _ : state) benchmark::DoNotOptimize(house.ask(command, fmt::format("{{\"n\":{}}}", batch)));
+  for ([[maybe_unused]] auto _ : state)
+    benchmark::DoNotOptimize(house.ask(command, fmt::format("{{\"n\":{}}}", batch)));
   state.SetItemsProcessed(state.iterations() * batch);
 }
 BENCHMARK_CAPTURE(module_to_module_typed, coroutine, "repeat");
@@ -79,14 +80,14 @@ BENCHMARK_CAPTURE(module_to_module_typed, plain_function, "repeat_now");
 
 void json_to_module(benchmark::State& state) {
   House house;
-  for (auto _ : state) benchmark::DoNotOptimize(house.ask("get", R"({"sku":"apple"})"));
+  for ([[maybe_unused]] auto _ : state) benchmark::DoNotOptimize(house.ask("get", R"({"sku":"apple"})"));
   state.SetItemsProcessed(state.iterations());
 }
 BENCHMARK(json_to_module);
 
 void bytes_to_module(benchmark::State& state) {
   House house;
-  for (auto _ : state)
+  for ([[maybe_unused]] auto _ : state)
     benchmark::DoNotOptimize(house.ask("bytes", "0123456789012345678901234567890123456789012345678901234567890123"));
   state.SetItemsProcessed(state.iterations());
 }

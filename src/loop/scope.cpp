@@ -44,7 +44,8 @@ struct Scope::State final : Runnable {
     count++;
   }
   void destroy(Node* node) {
-    node->next->previous = node->previous;
+    // The analyzer does not see that destroy() takes the node off the list before it frees it.
+    node->next->previous = node->previous;  // NOLINT(clang-analyzer-cplusplus.NewDelete)
     node->previous->next = node->next;
     if (!node->ended) count--;
     node->handle.destroy();

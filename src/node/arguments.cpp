@@ -57,7 +57,7 @@ Result<RunOptions> from_arguments(std::span<const std::string> arguments) {
     bool good = equals != std::string::npos;
     auto take = [&](auto& to, const auto& read) {
       good = read.has_value();
-      if (good) to = *read;
+      if (good) to = read;
     };
     if (key == "path") {
       options.paths.push_back(value);

@@ -67,10 +67,10 @@ void ModuleHost::enter(void* owner, std::string_view service, std::string_view c
   // Told several times in each call, so names are known by where they stand; they live as long as the module.
   auto mixed = reinterpret_cast<std::uintptr_t>(command.empty() ? service.data() : command.data());
   auto& known = note.known[(mixed >> 4) % note.known.size()];
-  if (known.service != service.data() || known.command != command.data()) {
+  if (known.service != service.begin() || known.command != command.begin()) {
     std::string text(service);
     if (!command.empty()) text.append(".").append(command);
-    known = {service.data(), command.data(), note.page->learn(text)};
+    known = {service.begin(), command.begin(), note.page->learn(text)};
     if (known.number == 0) {
       known = {};
       note.page->set(note.slot, text);

@@ -58,7 +58,7 @@ std::uint64_t TicketQueue::wait(loop::Loop& loop, bool blocking, Deadline deadli
     if (at_once) waiting_count_.fetch_sub(1, std::memory_order_seq_cst);
   }
   if (at_once) {
-    granted(std::move(*at_once));
+    granted(std::move(*at_once));  // NOLINT(bugprone-use-after-move): moved only where it has to wait
     return 0;
   }
   if (arm) control_.post([self = shared_from_this()] { self->arm_expiry(); });

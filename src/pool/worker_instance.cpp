@@ -143,7 +143,8 @@ void WorkerInstance::tell(std::move_only_function<void(InstanceEvents&)> what) {
 }
 
 void WorkerInstance::answer(const std::vector<loop::Loop*>& loops, Asker asker, const Status& why) {
-  loops[asker.loop_index]->post([told = std::move(asker.told), why]() mutable { told(std::move(why)); });
+  loops[asker.loop_index]->post(
+      [told = std::move(asker.told), copy = Status(why)]() mutable { told(std::move(copy)); });
 }
 
 void WorkerInstance::ask_why(std::size_t loop_index, WorkerLinkEvents::Told told) {
@@ -155,7 +156,7 @@ void WorkerInstance::ask_why(std::size_t loop_index, WorkerLinkEvents::Told told
     if (!known) askers_.push_back(std::move(asker));
   }
   if (known) {
-    answer(loops_, std::move(asker), *known);
+    answer(loops_, std::move(asker), *known);  // NOLINT(bugprone-use-after-move): moved only where nothing is known
   } else {
     tell([](InstanceEvents& events) { events.on_why_asked(); });
   }

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <bit>
-#include <cstring>
 
 namespace shunt::supervisor {
 
@@ -31,7 +30,7 @@ void put(std::string& out, const T& value) {
 template <typename T>
 bool take(std::string_view& in, T& value) {
   if (in.size() < sizeof value) return false;
-  std::memcpy(&value, in.data(), sizeof value);
+  in.copy(reinterpret_cast<char*>(&value), sizeof value);
   in.remove_prefix(sizeof value);
   return true;
 }

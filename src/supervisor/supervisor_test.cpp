@@ -28,7 +28,7 @@ struct Trial {
   }
   static Trial part(const std::string& name) { return Trial({TEST_PROGRAM, "node", name}); }
   static Trial shell(const std::string& script) { return Trial({"/bin/sh", "-c", script}); }
-  Trial(Trial&& other) : options(std::move(other.options)) {
+  Trial(Trial&& other) noexcept : options(std::move(other.options)) {
     options.log = [this](std::string_view line) { lines.emplace_back(line); };
   }
 

@@ -307,8 +307,12 @@ int run_node(const char* program, const char* part) {
 
 /// Sends back each line of its link, and says it on stdout too. New links replace the old.
 int run_worker() {
-  os::Fd link(std::atoi(std::getenv("SHUNT_LINKS")));
-  os::Fd control(std::atoi(std::getenv("SHUNT_CONTROL")));
+  auto given = [](const char* name) {
+    const char* text = std::getenv(name);
+    return text == nullptr ? -1 : std::atoi(text);
+  };
+  os::Fd link(given("SHUNT_LINKS"));
+  os::Fd control(given("SHUNT_CONTROL"));
   while (true) {
     std::string line;
     char each = 0;

@@ -64,8 +64,9 @@ TEST(Environment, a_link_that_is_named_twice_is_an_error) {
 
 TEST(Environment, what_is_no_list_of_sockets_is_an_error) {
   int file = open("/dev/null", O_RDONLY);
-  for (std::string bad : {std::string("x"), std::string(""), std::string(",,"), std::string("-1"),
-                          std::string("1048575"), fmt::format("{}", file), std::string("3,99999999999999999999")}) {
+  for (const std::string& bad :
+       {std::string("x"), std::string(""), std::string(",,"), std::string("-1"), std::string("1048575"),
+        fmt::format("{}", file), std::string("3,99999999999999999999")}) {
     Variables variables;
     variables.set("SHUNT_LINKS", bad);
     auto environment = take_environment();

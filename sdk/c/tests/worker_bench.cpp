@@ -22,7 +22,7 @@ void unary_calls(benchmark::State& state) {
   std::vector<Own<NodeCaller>> callers(in_flight);
   std::array<shunt_event, 64> events;
   std::size_t answered = 0;
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     for (auto& caller : callers) {
       if (caller && !caller->status) continue;
       if (caller) answered++;

@@ -543,8 +543,7 @@ TEST_F(WorkerTest, a_handler_may_poll_for_its_own_answer_and_keep_what_else_come
   };
   node_.turn();
   std::array<shunt_event, 1> events;
-  int count = 0;
-  while ((count = shunt_worker_poll(worker_, events.data(), 1, 0)) == 0) node_.turn();
+  while (shunt_worker_poll(worker_, events.data(), 1, 0) == 0) node_.turn();
   handler(events[0]);
   ASSERT_TRUE(run([](auto&) {}, [&] { return first->status.has_value(); }));
   EXPECT_EQ(first->messages, std::vector<std::string>{"995"});

@@ -418,7 +418,7 @@ PyObject* handle_is_open(PyObject* self, void*) { return PyBool_FromLong(live(as
 
 template <typename Function>
 PyCFunction method(Function function) {
-  return reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(function));
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
 }
 
 PyMethodDef handle_methods[] = {
@@ -786,7 +786,7 @@ PyModuleDef module = {
 
 }  // namespace
 
-PyMODINIT_FUNC PyInit__shunt(void) {
+PyMODINIT_FUNC PyInit__shunt(void) {  // NOLINT(bugprone-reserved-identifier): the name that CPython looks for
   state.handle_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&handle_spec));
   state.worker_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&worker_spec));
   if (state.handle_type == nullptr || state.worker_type == nullptr) return nullptr;

@@ -99,7 +99,8 @@ shunt::Task<shunt::Result<void>> stubborn(shunt::Call& call) {
   struct Last {
     shunt::Call& call;
     ~Last() { call.log("stubborn frame is gone"); }
-  } last{call};
+  };
+  [[maybe_unused]] const Last last{call};
   while (true) co_await call.sleep(1h);
 }
 

@@ -499,9 +499,9 @@ struct Codec<T> {
 // ---- Values that travel in boxes --------------------------------------------------------------------------------------
 
 template <typename T>
-T* make_box(T&& value) {
+T* make_box(T&& value) {  // By rvalue only: T is always given, never deduced.
   static_assert(alignof(T) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__);
-  return new (Pool::allocate(sizeof(T))) T(std::move(value));
+  return new (Pool::allocate(sizeof(T))) T(std::forward<T>(value));
 }
 template <typename T>
 void free_box(void* box) {

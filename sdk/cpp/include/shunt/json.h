@@ -467,9 +467,8 @@ class Json {
   template <typename Integer>
     requires(std::is_integral_v<Integer> && !std::is_same_v<Integer, bool>)
   Json(Integer value) {
-    if constexpr (std::is_signed_v<Integer>) {
-      value_ = static_cast<std::int64_t>(value);
-    } else if (value <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
+    if (std::is_signed_v<Integer> ||
+        static_cast<std::uint64_t>(value) <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
       value_ = static_cast<std::int64_t>(value);
     } else {
       value_ = static_cast<std::uint64_t>(value);
@@ -661,12 +660,12 @@ inline bool Json::read_number(detail::Input& in) {
   std::string_view token;
   bool whole = false;
   if (!in.number_token(token, whole)) return false;
-  const char* end = token.data() + token.size();
-  if (std::int64_t value = 0; whole && token != "-0" && std::from_chars(token.data(), end, value).ec == std::errc()) {
+  const char* begin = token.data();
+  const char* end = begin + token.size();
+  if (std::int64_t value = 0; whole && token != "-0" && std::from_chars(begin, end, value).ec == std::errc()) {
     return value_ = value, true;
   }
-  if (std::uint64_t value = 0;
-      whole && token[0] != '-' && std::from_chars(token.data(), end, value).ec == std::errc()) {
+  if (std::uint64_t value = 0; whole && token[0] != '-' && std::from_chars(begin, end, value).ec == std::errc()) {
     return value_ = value, true;
   }
   double value = detail::Input::to_double(token);

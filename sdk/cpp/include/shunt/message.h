@@ -41,7 +41,7 @@ shunt_message to_message(const shunt_type* type, T&& value) {
     message.release = [](void* owned) { delete static_cast<std::string*>(owned); };
   } else {
     message.type = type;
-    message.value = make_box<Value>(std::move(value));
+    message.value = make_box<Value>(std::forward<Value>(value));
   }
   return message;
 }

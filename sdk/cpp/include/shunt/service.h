@@ -215,12 +215,13 @@ inline const shunt_status ok_status = {sizeof(shunt_status), 0, 0, {nullptr, 0},
 
 /// What the caller hears of an exception; what() is for the log alone.
 inline Error thrown_error(const Call& call, std::string_view command) {
-  std::string what = "something that is no std::exception";
+  std::string what;
   try {
     throw;
   } catch (const std::exception& exception) {
     what = exception.what();
   } catch (...) {
+    what = "something that is no std::exception";
   }
   call.log(Level::error, std::string("the handler of ").append(command).append(" threw: ").append(what));
   return internal("the handler of " + std::string(command) + " failed; the service's log says why").with_id("S1031");

@@ -94,7 +94,8 @@ class Pool {
 #endif
   inline static constinit thread_local Lists* lists_ = nullptr;
   SHUNT_SDK_HIDDEN static Lists& here() noexcept {
-    if (lists_ == nullptr) lists_ = new Lists;
+    // A process without memory for these has none for a frame either.
+    if (lists_ == nullptr) lists_ = new Lists;  // NOLINT(bugprone-unhandled-exception-at-new): ends it
     return *lists_;
   }
 };
