@@ -1,7 +1,9 @@
 #include "gateway/carrier.h"
 
 #include "gateway/connect/connect_exchange.h"
+#include "gateway/grpc/grpc_exchange.h"
 #include "gateway/json/json_exchange.h"
+#include "net/grpc/text.h"
 
 namespace shunt::gateway {
 
@@ -24,6 +26,8 @@ void Fields::spill(std::string_view name, std::string_view value) {
 }
 
 Own<Exchange> make_exchange(Carrier& carrier, const Request& request) {
+  const auto grpc = net::parse_grpc_content_type(request.find("content-type"));
+  if (grpc) return make_own<GrpcExchange>(carrier, *grpc);
   if (const auto form = connect_form(request)) return make_own<ConnectExchange>(carrier, *form);
   return make_own<JsonExchange>(carrier);
 }

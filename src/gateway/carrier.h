@@ -5,7 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <list>
 #include <span>
 #include <string>
 #include <string_view>
@@ -62,7 +62,7 @@ class Fields {
   std::array<net::Header, 12> few_;
   std::size_t count_ = 0;
   std::vector<net::Header> many_;  // all of them, once they are more than few_ holds
-  std::deque<std::string> kept_;
+  std::list<std::string> kept_;
 };
 
 /// Where an answer goes. Either answer(); or begin(), write() as often as needed, and end() or cut(); or tunnel(), write(),

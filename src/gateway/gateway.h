@@ -70,7 +70,8 @@ struct AccessRecord {
   std::string_view method;
   std::string_view target;
   int status = 0;
-  std::uint64_t bytes = 0;  ///< Of the answer, head and body.
+  std::optional<Code> grpc_status = {};  ///< Of a gRPC call, whose HTTP status is 200.
+  std::uint64_t bytes = 0;               ///< Of the answer, head and body.
   Duration took{0};
   std::string_view user;
 };

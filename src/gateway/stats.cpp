@@ -42,6 +42,15 @@ void GatewayStats::write_prometheus(std::string& out) const {
       fmt::format_to(std::back_inserter(out), "shunt_http_answers_total{{code=\"{}\"}} {}\n", status, answers);
     }
   }
+  out += "# HELP shunt_grpc_answers_total gRPC answers by code.\n# TYPE shunt_grpc_answers_total counter\n";
+  for (std::size_t code = 0; code < code_count; ++code) {
+    std::uint64_t answers = 0;
+    for (std::size_t i = 0; i < count_; ++i) answers += shards_[i].grpc_answers[code].load(std::memory_order_relaxed);
+    if (answers != 0) {
+      fmt::format_to(std::back_inserter(out), "shunt_grpc_answers_total{{code=\"{}\"}} {}\n",
+                     code_name(static_cast<Code>(code)), answers);
+    }
+  }
 }
 
 }  // namespace shunt::gateway

@@ -8,6 +8,8 @@
 #include <memory>
 #include <string>
 
+#include "base/status.h"
+
 namespace shunt::gateway {
 
 /// Threads: a shard is written by one loop, read by any.
@@ -19,8 +21,9 @@ class GatewayStats {
     std::atomic<std::uint64_t> connections_open{0};
     std::atomic<std::uint64_t> bytes_received{0};
     std::atomic<std::uint64_t> bytes_sent{0};
-    std::atomic<std::uint64_t> clients_gone{0};             ///< Clients that vanished while their call ran.
-    std::array<std::atomic<std::uint64_t>, 600> answers{};  ///< By HTTP status.
+    std::atomic<std::uint64_t> clients_gone{0};                         ///< Clients that vanished while their call ran.
+    std::array<std::atomic<std::uint64_t>, 600> answers{};              ///< By HTTP status; gRPC's are not among them.
+    std::array<std::atomic<std::uint64_t>, code_count> grpc_answers{};  ///< By the code of the call.
   };
 
   explicit GatewayStats(std::size_t shards) : count_(shards), shards_(std::make_unique<Shard[]>(shards)) {}

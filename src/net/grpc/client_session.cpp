@@ -48,10 +48,19 @@ class Session final : public GrpcClientSession, private Http2Events {
   ~Session() override { fail("the client has closed the connection"); }
 
   Result<GrpcCall*> start(const GrpcRequest& request, GrpcCallEvents& events) override;
-  Result<void> receive(std::string_view bytes, std::int64_t now_ns) override { return http2_->receive(bytes, now_ns); }
-  bool collect(std::string& out, std::size_t bytes_max) override { return http2_->collect(out, bytes_max); }
-  void ping() override { http2_->ping(); }
-  void shut_down() override { http2_->shut_down(); }
+  Result<void> receive(std::string_view bytes, std::int64_t now_ns) override {
+    if (http2_ == nullptr) return {};
+    return http2_->receive(bytes, now_ns);
+  }
+  bool collect(std::string& out, std::size_t bytes_max) override {
+    return http2_ != nullptr && http2_->collect(out, bytes_max);
+  }
+  void ping() override {
+    if (http2_ != nullptr) http2_->ping();
+  }
+  void shut_down() override {
+    if (http2_ != nullptr) http2_->shut_down();
+  }
   void fail(std::string_view why) override {
     why_ = why;
     http2_.reset();

@@ -91,7 +91,8 @@ class GrpcClientSession {
   virtual bool collect(std::string& out, std::size_t bytes_max) = 0;
   virtual void ping() = 0;
   virtual void shut_down() = 0;
-  /// The connection broke: every call ends as unavailable with that reason.
+  /// The connection broke: every call ends as unavailable with that reason, and nothing happens any more. Not inside an
+  /// event.
   virtual void fail(std::string_view why) = 0;
   [[nodiscard]] virtual std::size_t calls() const = 0;
   [[nodiscard]] virtual bool is_done() const = 0;
