@@ -1,6 +1,7 @@
 #pragma once
 // For the tests of HTTP/2: a client and a server in memory, with owners that write down what they hear; and frames by hand.
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <list>
@@ -102,10 +103,17 @@ struct Side final : Http2Events {
     return out;
   }
   /// Client: sends a request whose answer goes to the Ear that comes back.
-  Ear& ask(std::string_view path, bool end = true, std::vector<Header> headers = {}, std::string_view method = "POST") {
+  Ear& ask(std::string_view path, bool end = true, std::vector<Header> headers = {}, std::string_view method = "POST",
+           std::string_view protocol = {}) {
     Ear& ear = ears.emplace_back();
-    auto stream = session->request(
-        {.method = method, .scheme = "http", .authority = "here", .path = path, .headers = headers}, end, ear);
+    Http2Head head;
+    head.method = method;
+    head.scheme = "http";
+    head.authority = "here";
+    head.path = path;
+    head.protocol = protocol;
+    head.headers = headers;
+    auto stream = session->request(head, end, ear);
     failure = stream.has_value() ? "" : std::string(stream.error().message());
     if (stream.has_value()) ear.stream = *stream;
     return ear;

@@ -73,6 +73,7 @@ class Nghttp2Stream final : public Http2Stream {
   bool has_trailers_ = false;
   bool close_when_sent_ = false;
   bool counted_ = false;  // Its reset is in the rates.
+  Http2Error reset_error_ = Http2Error::no_error;
   std::size_t unconsumed_ = 0;
   SendQueue queue_;
   std::string trailer_text_;

@@ -264,7 +264,8 @@ void Nghttp2Session::finish(Nghttp2Stream& stream, Http2Error error) {
 void Nghttp2Session::on_stream_end(Nghttp2Stream& stream, std::uint32_t error) {
   if (stream.unconsumed_ > 0) nghttp2_session_consume_connection(session_, stream.unconsumed_);
   if (error == NGHTTP2_NO_ERROR && !stream.counted_) resets_.earn(1);
-  finish(stream, static_cast<Http2Error>(error));
+  // The peer may have ended it before our reset was framed: it was a reset all the same.
+  finish(stream, error == NGHTTP2_NO_ERROR ? stream.reset_error_ : static_cast<Http2Error>(error));
 }
 
 void Nghttp2Session::close_all(Http2Error error) {

@@ -140,6 +140,7 @@ void Nghttp2Stream::queued(bool end) {
 void Nghttp2Stream::reset(Http2Error error) {
   if (reset_ || session_->closing_) return;
   reset_ = true;
+  reset_error_ = error;
   queue_.clear();
   nghttp2_submit_rst_stream(session_->session_, NGHTTP2_FLAG_NONE, id_, static_cast<std::uint32_t>(error));
   session_->notify();
@@ -163,6 +164,7 @@ void Nghttp2Stream::clear() {
   events_ = nullptr;
   head_sent_ = head_heard_ = ended_ = end_heard_ = reset_ = deferred_ = above_mark_ = false;
   has_length_ = has_trailers_ = close_when_sent_ = counted_ = false;
+  reset_error_ = Http2Error::no_error;
   unconsumed_ = 0;
   queue_.clear();
   trailer_text_.clear();
