@@ -33,7 +33,7 @@ void set_pseudo(Http2Head& head, std::string_view name, std::string_view value) 
     head.authority = value;
   } else if (name == ":protocol") {
     head.protocol = value;
-  } else if (name == ":status") {
+  } else if (name == ":status") {  // Three digits.
     std::from_chars(value.data(), value.data() + value.size(), head.status);
   }
 }
@@ -130,6 +130,8 @@ void Nghttp2Session::on_answer_head(Nghttp2Stream& stream, bool end) {
   if (stream.is_mute()) return;
   if (block_.oversized) {
     stream.reset(Http2Error::enhance_your_calm);
+  } else if (head.status < 100) {
+    stream.reset(Http2Error::protocol_error);  // Three digits they are, but none that HTTP knows.
   } else {
     stream.events_->on_head(head, end);
   }
