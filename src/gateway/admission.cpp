@@ -224,6 +224,7 @@ Check check_web(const Facts& facts, const Request& request, const ListenerPolicy
   browser.fetch_mode = facts.fetch_mode;
   browser.fetch_dest = facts.fetch_dest;
   browser.is_loopback = policy.loopback;
+  browser.is_tls = policy.tls;
   browser.is_page_get = is_page_get;
   // A header that comes twice must pass each time; browsers send each of them once.
   std::size_t origins = 0;

@@ -43,15 +43,16 @@ bool is_ours(const std::string& name, bool is_loopback, std::span<const std::str
 }
 
 // "localhost:80" and "localhost" are one origin's authority.
-std::string authority(std::string_view text) {
+std::string authority(std::string_view text, std::string_view default_port) {
   std::string out = lower(text);
-  if (out.ends_with(":80")) out.resize(out.size() - 3);
+  if (out.ends_with(default_port)) out.resize(out.size() - default_port.size());
   return out;
 }
 
-bool is_same_origin(std::string_view origin, std::string_view host) {
-  constexpr std::string_view scheme = "http://";
-  return origin.starts_with(scheme) && authority(origin.substr(scheme.size())) == authority(host);
+bool is_same_origin(std::string_view origin, std::string_view host, bool is_tls) {
+  const std::string_view scheme = is_tls ? "https://" : "http://";
+  const std::string_view port = is_tls ? ":443" : ":80";
+  return origin.starts_with(scheme) && authority(origin.substr(scheme.size()), port) == authority(host, port);
 }
 
 }  // namespace
@@ -74,7 +75,7 @@ std::optional<BrowserRefusal> check_browser(const BrowserFacts& facts, std::span
                                       "have pointed that name here)",
                                       facts.host)};
   }
-  if (!facts.origin.empty() && !is_same_origin(facts.origin, facts.host)) {
+  if (!facts.origin.empty() && !is_same_origin(facts.origin, facts.host, facts.is_tls)) {
     return BrowserRefusal{403, "S4007",
                           fmt::format("a page of '{}' may not call this development server; only pages that it serves "
                                       "itself may",

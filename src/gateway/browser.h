@@ -17,6 +17,7 @@ struct BrowserFacts {
   std::string_view fetch_mode;
   std::string_view fetch_dest;
   bool is_loopback = false;  ///< The listener is bound to a loopback address: no other address can be meant.
+  bool is_tls = false;       ///< The pages that it serves itself are https.
   bool is_page_get = false;  ///< GET or HEAD of `/`: anybody may link to the page.
 };
 

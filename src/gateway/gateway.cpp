@@ -171,6 +171,8 @@ void Gateway::set_tokens(std::shared_ptr<const TokenTable> tokens) {
   state_->shared.tokens = tokens ? std::move(tokens) : std::make_shared<const TokenTable>();
 }
 
+void Gateway::set_tls(std::shared_ptr<const net::TlsContext> context) { state_->shared.tls = std::move(context); }
+
 loop::Task<void> Gateway::drain(Deadline deadline) { return state_->drain(deadline); }
 
 void Gateway::hurry(Deadline deadline) {

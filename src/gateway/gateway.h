@@ -22,6 +22,10 @@
 #include "loop/epoll_loop.h"
 #include "loop/task.h"
 
+namespace shunt::net {
+class TlsContext;
+}
+
 namespace shunt::gateway {
 
 /// Each limit has an HTTP status, or ends the connection where there is nothing to answer.
@@ -50,6 +54,7 @@ struct GatewayLimits {
 struct ListenerPolicy {
   bool dev = false;       ///< Everything is reachable, exposed or not. Routing::expose_all must be set too.
   bool loopback = false;  ///< Bound to a loopback address. With `dev` or `loopback` requests of web pages are refused.
+  bool tls = false;       ///< Connections speak TLS, with what set_tls() gave.
   bool operator_socket = false;         ///< The admin socket: calls are the operator's, who may call everything.
   bool metrics = false;                 ///< /metrics answers here. It does on every dev, loopback or operator listener.
   std::vector<std::string> hosts = {};  ///< Further names that a Host header may have on a dev or loopback listener.
@@ -81,6 +86,7 @@ struct GatewayHooks {
   std::function<std::string()> metrics;                 ///< Prometheus text, put before the gateway's own.
   std::function<std::optional<std::string>()> unready;  ///< Why /readyz answers 503, if it should.
   std::function<void(const AccessRecord&)> access_log;
+  std::function<void(const Status& why)> tls_failed;  ///< A handshake did, before there was a request.
 };
 
 /// Threads:  its loop's.
@@ -99,6 +105,9 @@ class Gateway {
   /// Takes a connection that somebody else accepted; owns it.
   void adopt(int fd, const ListenerPolicy& policy);
   void set_tokens(std::shared_ptr<const TokenTable> tokens);
+  /// What TLS listeners show from now on; connections that are open keep what they have.
+  /// Owners: whoever made it, and the gateways that have it.
+  void set_tls(std::shared_ptr<const net::TlsContext> context);
 
   /// Accepts what the kernel has queued, closes the listeners, answers what is under way and what still comes with
   /// `Connection: close`, and ends when no connection is left. At the deadline calls are cancelled with

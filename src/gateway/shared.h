@@ -15,6 +15,7 @@
 #include "net/coding/coding.h"
 #include "net/http1/http1.h"
 #include "net/http2/session.h"
+#include "net/tls/tls_context.h"
 
 namespace shunt::gateway {
 
@@ -54,7 +55,10 @@ struct Shared {
   std::size_t collected_bytes = 0;  ///< Of bodies that are not whole yet, of all connections.
   net::DateCache dates;
   net::Codecs codecs;
-  std::array<char, 64u << 10> scratch;  ///< What recv() fills; one connection at a time uses it.
+  std::shared_ptr<const net::TlsContext> tls;  ///< Owners: whoever made it, and the gateways that have it.
+  std::string plaintext;                       ///< What TLS decrypts; one connection at a time uses it.
+  std::string ciphertext;                      ///< What it encrypts; the same.
+  std::array<char, 64u << 10> scratch;         ///< What recv() fills; one connection at a time uses it.
 
   std::vector<Own<Connection>> connections;
   std::vector<Own<Connection>> retired;

@@ -34,6 +34,12 @@ void GatewayStats::write_prometheus(std::string& out) const {
   write_one(out, "shunt_http_sent_bytes_total", "counter", "Bytes written to HTTP clients.", total(&Shard::bytes_sent));
   write_one(out, "shunt_http_clients_gone_total", "counter", "Clients that vanished while their call ran.",
             total(&Shard::clients_gone));
+  write_one(out, "shunt_tls_handshakes_total", "counter", "TLS handshakes with clients.",
+            total(&Shard::tls_handshakes));
+  write_one(out, "shunt_tls_handshakes_resumed_total", "counter", "Of them, those that a ticket made short.",
+            total(&Shard::tls_resumed));
+  write_one(out, "shunt_tls_handshakes_failed_total", "counter", "TLS handshakes that came to nothing.",
+            total(&Shard::tls_handshakes_failed));
   out += "# HELP shunt_http_answers_total HTTP answers by status.\n# TYPE shunt_http_answers_total counter\n";
   for (std::size_t status = 100; status < 600; ++status) {
     std::uint64_t answers = 0;

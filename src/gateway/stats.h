@@ -21,7 +21,10 @@ class GatewayStats {
     std::atomic<std::uint64_t> connections_open{0};
     std::atomic<std::uint64_t> bytes_received{0};
     std::atomic<std::uint64_t> bytes_sent{0};
-    std::atomic<std::uint64_t> clients_gone{0};                         ///< Clients that vanished while their call ran.
+    std::atomic<std::uint64_t> clients_gone{0};  ///< Clients that vanished while their call ran.
+    std::atomic<std::uint64_t> tls_handshakes{0};
+    std::atomic<std::uint64_t> tls_resumed{0};  ///< Of them.
+    std::atomic<std::uint64_t> tls_handshakes_failed{0};
     std::array<std::atomic<std::uint64_t>, 600> answers{};              ///< By HTTP status; gRPC's are not among them.
     std::array<std::atomic<std::uint64_t>, code_count> grpc_answers{};  ///< By the code of the call.
   };

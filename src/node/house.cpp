@@ -7,9 +7,11 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <utility>
 
 #include "base/json_text.h"
+#include "base/names.h"
 #include "base/version.h"
 #include "node/describe.h"
 #include "node/metrics.h"
@@ -27,14 +29,16 @@ constexpr Duration drain_timeout_default = std::chrono::seconds(25);
 constexpr Duration fast_drain = std::chrono::seconds(1);
 // A status from 64 on tells the supervisor that starting again would end the same way (sysexits.h).
 constexpr int status_config = 78;
+constexpr Duration tls_failure_pause = std::chrono::seconds(1);
+constexpr Duration certificate_watch = std::chrono::seconds(1);
 constexpr int status_unavailable = 69;
 
 manifest::Colour colour() {
   return isatty(STDERR_FILENO) != 0 && getenv("NO_COLOR") == nullptr ? manifest::Colour::yes : manifest::Colour::no;
 }
 
-bool is_loopback(const std::string& address) {
-  auto parsed = os::parse_tcp_address(address);
+bool is_loopback(const std::string& place) {
+  auto parsed = os::parse_tcp_address(split_listen(place).address);
   return parsed.has_value() && parsed->is_loopback();
 }
 
@@ -45,6 +49,7 @@ House::House(loop::EpollLoop& control, RunOptions options)
       options_(std::move(options)),
       log_(module::LogBook::Options{}),
       drain_asked_(control),
+      reload_asked_(control),
       scope_(control) {}
 
 House::~House() {
@@ -76,6 +81,11 @@ void House::on_shutdown(bool fast) {
   for (auto& hosted : services_) {
     if (hosted->host != nullptr) hosted->host->hurry(deadline);
   }
+}
+
+void House::on_reload() {
+  if (certificates_ == nullptr) say("info", "asked to reload, and there is nothing to: no address speaks TLS");
+  reload_asked_.set();
 }
 
 void House::on_supervisor_lost() {
@@ -111,7 +121,7 @@ loop::Task<bool> House::prepare() {
     say("error", fmt::format("the node before this one {}{}{}", before_.last_end,
                              before_.last_words.empty() ? "" : " while it ran ", before_.last_words));
   }
-  if (!load_manifests() || !load_token_files() || !co_await open_listeners()) {
+  if (!load_manifests() || !load_token_files() || !co_await open_listeners() || !load_certificates()) {
     finish(status_config);
     co_return false;
   }
@@ -209,18 +219,58 @@ bool House::load_token_files() {
 
 loop::Task<bool> House::open_listeners() {
   std::size_t sockets = options_.loops.value_or(static_cast<unsigned>(os::usable_cores()));
-  for (const auto& address : options_.listen) {
-    auto bound = co_await supervisor_->listen(address, sockets);
+  const bool has_certificate = options_.tls_self || !options_.tls_cert.empty();
+  for (const auto& place : options_.listen) {
+    const auto [asked_tls, address] = split_listen(place);
+    const bool tls = asked_tls.value_or(has_certificate);
+    if (tls && !has_certificate) {
+      std::fprintf(
+          stderr, "%s\n",
+          Status(Code::failed_precondition, "S5036",
+                 fmt::format("{} speaks TLS, and there is no certificate for it. Give one with --tls-cert FILE "
+                             "--tls-key FILE, or let one be made for development: --tls self",
+                             place))
+              .to_string()
+              .c_str());
+      co_return false;
+    }
+    auto bound = co_await supervisor_->listen(std::string(address), sockets);
     if (!bound) {
       std::fprintf(stderr, "%s\n", bound.error().to_string().c_str());
       co_return false;
     }
-    listeners_.push_back({.asked = address,
-                          .url = "http://" + bound->bound,
+    listeners_.push_back({.asked = place,
+                          .url = (tls ? "https://" : "http://") + bound->bound,
                           .loopback = is_loopback(bound->bound),
+                          .tls = tls,
                           .sockets = std::move(bound->sockets)});
   }
   co_return true;
+}
+
+bool House::load_certificates() {
+  if (std::ranges::none_of(listeners_, &Listener::tls)) return true;
+  CertificateOptions options;
+  if (!options_.tls_self) {
+    options.certificates = options_.tls_cert;
+    options.key = options_.tls_key;
+  }
+  options.client_ca = options_.tls_client_ca;
+  options.client_required = options_.tls_client_required;
+  options.folder = options_.data + "/tls";
+  for (const auto& listener : listeners_) {
+    // Of an address that means every one, the machine's name is what others call it by.
+    auto address = os::parse_tcp_address(split_listen(listener.asked).address);
+    if (!listener.tls || !address || address->host.contains('%')) continue;
+    options.hosts.push_back(address->is_any() ? os::host_name() : address->host);
+  }
+  auto loaded = Certificates::create(std::move(options), ::time(nullptr));
+  if (!loaded) {
+    std::fprintf(stderr, "%s\n", loaded.error().to_string().c_str());
+    return false;
+  }
+  certificates_ = std::move(*loaded);
+  return true;
 }
 
 gateway::GatewayLimits House::gateway_limits() const {
@@ -259,20 +309,29 @@ loop::Task<void> House::open_gateways() {
       gateway::GatewayHooks hooks;
       hooks.metrics = [&routing] { return metrics_text(*routing.router.routing()); };
       hooks.unready = [this] { return unready(); };
+      hooks.tls_failed = [this, &loop = routing.loop, told = Instant{INT64_MIN}](const Status& why) mutable {
+        // Whoever scans ports can make as many as they like.
+        if (told.ns != INT64_MIN && loop.now() - told < tls_failure_pause) return;
+        told = loop.now();
+        log_.add({.service = "node", .level = "info", .text = "no TLS with a client: " + why.to_string()});
+      };
       auto& gateway = gateways_[i];
       gateway = make_own<gateway::Gateway>(routing.loop, routing.router, *gateway_stats_, i, limits, std::move(hooks));
       gateway->set_tokens(tokens_);
+      if (certificates_ != nullptr) gateway->set_tls(certificates_->context());
       if (i == loops_->serving()) return;
       for (auto& listener : listeners_) {
         gateway::ListenerPolicy policy;
         policy.loopback = listener.loopback;
         policy.dev = dev_ && listener.loopback;
+        policy.tls = listener.tls;
         if (auto listening = gateway->listen(listener.sockets[i].release(), policy); !listening) {
           log_.add({.service = "node", .level = "error", .text = listening.error().to_string()});
         }
       }
     });
   }
+  if (certificates_ != nullptr) scope_.spawn(watch_certificates());
   auto socket = co_await supervisor_->listen("unix:" + options_.data + "/admin.sock", 1);
   if (!socket) {
     say("error", socket.error().to_string());
@@ -282,6 +341,21 @@ loop::Task<void> House::open_gateways() {
   policy.operator_socket = true;
   if (auto listening = gateways_.back()->listen(socket->sockets[0].release(), policy); !listening) {
     say("error", listening.error().to_string());
+  }
+}
+
+// What is open stays as it is; who comes from now on gets the new one.
+loop::Task<void> House::watch_certificates() {
+  while (!stopping_) {
+    const bool asked = co_await reload_asked_.wait(Deadline::after(control_.refresh_now(), certificate_watch));
+    const auto change = asked ? certificates_->reload(::time(nullptr)) : certificates_->look(::time(nullptr));
+    if (change.said) say(change.is_error ? "error" : "info", *change.said);
+    if (!change.is_new) continue;
+    for (std::size_t i = 0; i < loops_->serving(); i++) {
+      loops_->at(i).loop.post([gateway = gateways_[i].get(), context = certificates_->context()]() mutable {
+        gateway->set_tls(std::move(context));
+      });
+    }
   }
 }
 
@@ -378,16 +452,28 @@ void House::check_ready() {
   if (!all || told_ready_ || stopping_) return;
   for (auto& worker : std::exchange(adoptable_, {})) supervisor_->kill(worker.pid, SIGTERM);
   told_ready_ = true;
+  print_ready();
+}
+
+void House::print_ready() {
+  const std::string authority = certificates_ != nullptr ? certificates_->authority_path() : "";
   if (options_.json) {
     std::string urls;
     for (const auto& listener : listeners_) urls += (urls.empty() ? "" : ",") + quote_json(listener.url);
-    fmt::print("{{\"event\":\"ready\",\"urls\":[{}],\"data\":{}}}\n", urls, quote_json(options_.data));
+    fmt::print("{{\"event\":\"ready\",\"urls\":[{}],\"data\":{}{}}}\n", urls, quote_json(options_.data),
+               authority.empty() ? "" : ",\"cacert\":" + quote_json(authority));
   } else {
     std::string urls;
     for (const auto& listener : listeners_) urls += " " + listener.url;
     fmt::print("ready{}\n", urls);
     if (dev_) {
       fmt::print("dev: every command can be called by every user of this machine (--no-dev: only what is exposed)\n");
+    }
+    if (!authority.empty()) {
+      const auto secure = std::ranges::find_if(listeners_, &Listener::tls);
+      fmt::print("tls: a certificate for development, signed by {}\n", authority);
+      fmt::print("     curl --cacert {} {}/\n", authority, secure->url);
+      fmt::print("     shunt ps --at {} --cacert {}\n", secure->url, authority);
     }
   }
   std::fflush(stdout);

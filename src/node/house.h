@@ -19,6 +19,7 @@
 #include "manifest/manifest.h"
 #include "module/log_book.h"
 #include "module/manager.h"
+#include "node/certificates.h"
 #include "node/hosted_instance.h"
 #include "node/loops.h"
 #include "node/run.h"
@@ -37,6 +38,7 @@ class House final : public supervisor::ClientEvents {
 
   // --- supervisor::ClientEvents ---
   void on_shutdown(bool fast) override;
+  void on_reload() override;
   void on_supervisor_lost() override;
 
  private:
@@ -52,6 +54,7 @@ class House final : public supervisor::ClientEvents {
     std::string asked;
     std::string url;
     bool loopback = false;
+    bool tls = false;
     std::vector<os::Fd> sockets;
   };
 
@@ -59,13 +62,16 @@ class House final : public supervisor::ClientEvents {
   loop::Task<bool> prepare();
   bool load_manifests();
   loop::Task<bool> open_listeners();
+  bool load_certificates();
   loop::Task<void> open_gateways();
+  loop::Task<void> watch_certificates();
   loop::Task<void> host_service(Hosted& hosted);
   loop::Task<void> drain();
   bool load_token_files();
 
   void publish();
   void check_ready();
+  void print_ready();
   void tell_absent();
   void tell(const manifest::Diagnostic& diagnostic);
   void say(std::string_view level, std::string text);
@@ -95,6 +101,7 @@ class House final : public supervisor::ClientEvents {
   std::atomic<bool> ready_{false};
   std::uint64_t revision_ = 0;
 
+  Own<Certificates> certificates_;  ///< None: no listener speaks TLS.
   Own<gateway::GatewayStats> gateway_stats_;
   Own<Loops> loops_;
   Own<module::Manager> manager_;
@@ -104,6 +111,7 @@ class House final : public supervisor::ClientEvents {
   std::vector<Own<gateway::Gateway>>
       gateways_;  ///< By loop index; the last is the admin socket's, on the control loop.
   loop::Event drain_asked_;
+  loop::Event reload_asked_;
   loop::Scope scope_;
 };
 

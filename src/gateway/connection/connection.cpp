@@ -25,7 +25,7 @@ constexpr std::string_view http2_preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 }  // namespace
 
 Connection::Connection(Shared& shared, int fd, std::shared_ptr<const ListenerPolicy> policy)
-    : shared_(shared), fd_(fd), policy_(std::move(policy)) {}
+    : shared_(shared), fd_(fd), policy_(std::move(policy)), secure_(policy_->tls) {}
 
 Connection::~Connection() {
   if (closed_) return;
@@ -44,9 +44,14 @@ void Connection::begin() {
 }
 
 void Connection::begin_refused() {
+  refused_ = true;
   begin();
-  if (closed_) return;
-  protocol_ = make_own<Http1>(*this);
+  // Over TLS they can be told when hands are shaken.
+  if (!closed_ && !secure_) refuse();
+}
+
+void Connection::refuse() {
+  if (!protocol_) protocol_ = make_own<Http1>(*this);
   protocol_->refuse_connection();
 }
 
@@ -93,7 +98,7 @@ void Connection::read() {
     if (count > 0) {
       const auto size = static_cast<std::size_t>(count);
       GatewayStats::add(shared_.shard.bytes_received, size);
-      take({shared_.scratch.data(), size});
+      receive({shared_.scratch.data(), size});
       if (closed_) return;
       if (lingering_) break;
       if (size < shared_.scratch.size() && !Watch::is_hung_up()) {
@@ -101,11 +106,7 @@ void Connection::read() {
         return;
       }
     } else if (count == 0) {
-      if (protocol_) {
-        protocol_->on_end_of_input();
-      } else {
-        close();
-      }
+      end_of_input();
       return;
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
       unread_ = false;
@@ -117,6 +118,25 @@ void Connection::read() {
   }
   unread_ = true;
   go_on();
+}
+
+void Connection::receive(std::string_view bytes) {
+  if (secure_) {
+    receive_secure(bytes);
+  } else {
+    take(bytes);
+  }
+}
+
+void Connection::end_of_input() {
+  if (std::exchange(ended_, true) && protocol_) return;
+  if (is_shaking_hands() && tls_)
+    note_failed_handshake({Code::unavailable, "S4040", "the client closed in the midst of the TLS handshake."});
+  if (protocol_) {
+    protocol_->on_end_of_input();
+  } else {
+    close();
+  }
 }
 
 void Connection::take(std::string_view bytes) {
@@ -134,6 +154,15 @@ void Connection::choose_protocol(std::string_view bytes) {
   if (!preface_.empty()) {
     whole = std::exchange(preface_, {}).append(bytes);
     bytes = whole;
+  }
+  if (!secure_ && net::looks_like_tls(bytes)) {
+    auto http1 = make_own<Http1>(*this);
+    Http1& answers = *http1;
+    protocol_ = std::move(http1);
+    answers.refuse(400, {Code::invalid_argument, "S4042",
+                         "this port speaks HTTP in clear, and the client began with TLS. Use http:// in place of "
+                         "https://."});
+    return;
   }
   const std::size_t same = std::min(bytes.size(), http2_preface.size());
   if (bytes.substr(0, same) != http2_preface.substr(0, same)) {
@@ -183,18 +212,10 @@ void Connection::run() {
 
 void Connection::send() {
   const bool had_unsent = unsent() > 0;
-  bool progress = false;
-  while (unsent() > 0) {
-    const ssize_t count = ::send(fd_, out_.data() + sent_, unsent(), MSG_NOSIGNAL);
-    if (count < 0) {
-      if (errno == EINTR) continue;
-      if (errno == EAGAIN || errno == EWOULDBLOCK) break;
-      vanish();
-      return;
-    }
-    GatewayStats::add(shared_.shard.bytes_sent, static_cast<std::uint64_t>(count));
-    sent_ += static_cast<std::size_t>(count);
-    progress = true;
+  progress_ = false;
+  if (!(secure_ ? push_secure() : push(out_, sent_))) {
+    vanish();
+    return;
   }
   if (unsent() == 0) {
     out_.clear();
@@ -210,12 +231,27 @@ void Connection::send() {
       out_.erase(0, sent_);
       sent_ = 0;
     }
-    if (progress || write_limit_.ns == INT64_MAX) {
+    if (progress_ || write_limit_.ns == INT64_MAX) {
       write_limit_ = shared_.loop.now() + shared_.limits.write_timeout;
       arm_first_limit();
     }
   }
-  if (had_unsent && progress && protocol_) protocol_->on_sent();
+  if (had_unsent && progress_ && protocol_) protocol_->on_sent();
+}
+
+// False when the client is gone. What the socket does not take now is left.
+bool Connection::push(std::string& bytes, std::size_t& sent) {
+  while (sent < bytes.size()) {
+    const ssize_t count = ::send(fd_, bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL);
+    if (count < 0) {
+      if (errno == EINTR) continue;
+      return errno == EAGAIN || errno == EWOULDBLOCK;
+    }
+    GatewayStats::add(shared_.shard.bytes_sent, static_cast<std::uint64_t>(count));
+    sent += static_cast<std::size_t>(count);
+    progress_ = true;
+  }
+  return true;
 }
 
 void Connection::close_when_sent() {
@@ -228,6 +264,7 @@ void Connection::close_when_sent() {
 // A close with unread input would reset the connection, and the client might lose our answer to that.
 void Connection::start_lingering() {
   if (lingering_) return;
+  say_goodbye();
   lingering_ = true;
   ::shutdown(fd_, SHUT_WR);
   limit_time(shared_.loop.now() + linger_time);
@@ -256,6 +293,7 @@ void Connection::discard_input() {
 
 void Connection::close() {
   if (closed_) return;
+  if (!lingering_) say_goodbye();
   closed_ = true;
   if (protocol_) protocol_->abandon();
   Watch::unwatch();
@@ -284,6 +322,8 @@ void Connection::fire() {
     vanish();
   } else if (time_limit_ <= now) {
     time_limit_ = {INT64_MAX};
+    if (is_shaking_hands() && tls_ && !closing_)
+      note_failed_handshake({Code::deadline_exceeded, "S4040", "the TLS handshake was not over in time."});
     if (lingering_ || closing_ || !protocol_) {
       close();
     } else {

@@ -12,6 +12,7 @@
 #include "gateway/connection/protocol.h"
 #include "gateway/shared.h"
 #include "loop/epoll_loop.h"
+#include "net/tls/tls_session.h"
 
 namespace shunt::gateway {
 
@@ -33,7 +34,7 @@ class Connection final : private loop::Watch, private loop::Timer, private loop:
   // For its protocol.
   /// What is to be sent, at the end of the turn.
   std::string& out();
-  [[nodiscard]] std::size_t unsent() const { return out_.size() - sent_; }
+  [[nodiscard]] std::size_t unsent() const { return out_.size() - sent_ + ciphertext_.size() - ciphertext_sent_; }
   /// Protocol::collect() is called at the end of the turn.
   void flush() {
     if (!closed_) shared_.loop.flush(*this);
@@ -57,6 +58,8 @@ class Connection final : private loop::Watch, private loop::Timer, private loop:
   [[nodiscard]] bool is_closing() const { return closing_; }
   [[nodiscard]] Shared& shared() { return shared_; }
   [[nodiscard]] const ListenerPolicy& policy() const { return *policy_; }
+  /// What TLS knows of the client; nullptr in clear.
+  [[nodiscard]] const net::TlsSession* tls() const { return tls_.get(); }
 
   std::size_t index = 0;  ///< In Shared::connections.
 
@@ -73,14 +76,27 @@ class Connection final : private loop::Watch, private loop::Timer, private loop:
   void run() override;   // the end of the turn: send
 
   void read();
+  void receive(std::string_view bytes);
   void take(std::string_view bytes);
   void choose_protocol(std::string_view bytes);
+  void refuse();
+  void end_of_input();
   void resume();
   void discard_input();
   [[nodiscard]] bool may_read() const;
   [[nodiscard]] bool client_has_gone() const;
   void send();
+  bool push(std::string& bytes, std::size_t& sent);
+  bool push_secure();
   void start_lingering();
+
+  // tls.cpp
+  void receive_secure(std::string_view bytes);
+  void begin_secure();
+  void fail_secure(const Status& why);
+  void note_failed_handshake(const Status& why);
+  void say_goodbye();
+  [[nodiscard]] bool is_shaking_hands() const { return secure_ && (!tls_ || !tls_->is_established()); }
   void arm_first_limit();
 
   Shared& shared_;
@@ -91,7 +107,14 @@ class Connection final : private loop::Watch, private loop::Timer, private loop:
   std::string preface_;                                 // what may become HTTP/2's, while it is not whole
   std::string out_;
   std::size_t sent_ = 0;
+  Own<net::TlsSession> tls_;  // begins with the client's first bytes
+  std::string ciphertext_;    // what the socket did not take, or the handshake says
+  std::size_t ciphertext_sent_ = 0;
 
+  bool progress_ = false;   // the socket took something
+  bool secure_;             // TLS is spoken, or would be
+  bool refused_ = false;    // there are too many
+  bool ended_ = false;      // the client sends no more
   bool unread_ = false;     // the kernel may hold more than we read
   bool closing_ = false;    // closes when everything is sent
   bool lingering_ = false;  // closed for writing; reads until the client closes too

@@ -177,7 +177,7 @@ void Http1::begin_request() {
 // HTTP/1.1, which every such client accepts.
 bool Http1::upgrade_to_http2() {
   const net::RequestHead& head = parser_.head();
-  if (http10_ || head.body != net::BodyKind::none) return false;
+  if (http10_ || head.body != net::BodyKind::none || connection_.tls() != nullptr) return false;
   const std::string_view upgrade = head.find("upgrade");
   if (upgrade.empty() || !list_holds(upgrade, "h2c") || !list_holds(head.find("connection"), "upgrade")) return false;
   const auto settings = decode_base64(head.find("http2-settings"));

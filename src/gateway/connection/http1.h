@@ -27,6 +27,8 @@ class Http1 final : public Protocol, private Carrier {
   void on_sent() override;
   void on_time_limit() override;
   void refuse_connection() override;
+  /// Answers what is no request of ours, and closes.
+  void refuse(int http_status, Status why) { fail_request(http_status, std::move(why)); }
   void drain() override;
   void shut_down() override;
   void abandon() override;
