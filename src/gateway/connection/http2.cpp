@@ -11,6 +11,9 @@ namespace shunt::gateway {
 namespace {
 
 constexpr std::size_t unsent_max = 256u << 10;  // Framed and not sent; what is more waits in its stream.
+// What may stand behind a 101 before the client has said that it has read it: curl has 32 KiB of room, and a frame more than
+// this may come.
+constexpr std::size_t unheard_max = 8u << 10;
 
 }  // namespace
 
@@ -31,12 +34,14 @@ void Http2::begin_upgraded(std::string_view settings, const Request& request) {
   head.authority = request.host;
   head.path = request.target;
   head.headers = request.headers;
+  unheard_ = Unheard::may_send;
   if (auto done = session_->upgrade(settings, head, {}); !done) break_off(done.error());
   choose_time_limit();
 }
 
 void Http2::receive(std::string_view bytes) {
   heard_ = connection_.shared().loop.now();
+  unheard_ = Unheard::no;
   const std::size_t before = requests_.size();
   if (auto done = session_->receive(bytes, heard_.ns); !done) {
     break_off(done.error());
@@ -78,7 +83,11 @@ void Http2::on_end_of_input() {
 void Http2::on_output() { connection_.flush(); }
 
 void Http2::collect(std::string& out) {
-  if (connection_.unsent() < unsent_max) session_->collect(out, unsent_max);
+  if (unheard_ == Unheard::no) {
+    if (connection_.unsent() < unsent_max) session_->collect(out, unsent_max);
+  } else if (std::exchange(unheard_, Unheard::has_sent) == Unheard::may_send) {
+    session_->collect(out, unheard_max);
+  }
   // Looking after one may close it, and may add others.
   if (!watched_.empty()) {
     std::vector<Http2Request*> looked_after = std::exchange(watched_, {});

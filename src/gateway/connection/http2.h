@@ -56,7 +56,9 @@ class Http2 final : public Protocol, private net::Http2Events {
   std::vector<Own<Http2Request>> requests_;
   std::vector<Own<Http2Request>> retired_;
   std::vector<Http2Request*> watched_;  // those that collect() must look after
-  Instant heard_{0};                    // when the client last sent something
+  enum class Unheard : std::uint8_t { no, may_send, has_sent };
+  Unheard unheard_ = Unheard::no;  // after an upgrade, until the client speaks HTTP/2 too
+  Instant heard_{0};               // when the client last sent something
   Instant ping_sent_{0};
   bool waits_for_ping_ = false;
   bool draining_ = false;

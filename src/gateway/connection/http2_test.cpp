@@ -308,6 +308,28 @@ TEST_F(Http2Test, an_upgrade_from_1_1_is_answered_on_stream_1) {
   EXPECT_TRUE(in.starts_with("HTTP/1.1 101 "));
 }
 
+TEST_F(Http2Test, little_stands_behind_an_upgrade_before_the_client_has_spoken) {
+  start();
+  const int fd = connect();
+  write(fd,
+        "GET /shop.prices/ticks HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+        "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n");
+  constexpr std::size_t room = 32u << 10;  // curl's.
+  std::string in;
+  turn_until([&] {
+    read(fd, in);
+    return in.find(std::string(1000, 'x')) != std::string::npos;
+  });
+  for (int i = 0; i < 20; ++i) turn();
+  read(fd, in);
+  EXPECT_LT(in.size(), room);
+  write(fd, std::string_view("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", 33));
+  turn_until([&] {
+    read(fd, in);
+    return in.size() > room;
+  });
+}
+
 TEST_F(Http2Test, words_that_only_begin_like_http2_are_a_bad_request) {
   start();
   const int fd = connect();
