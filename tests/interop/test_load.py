@@ -17,6 +17,13 @@ def request_file(tmp_path_factory, generated):
     return file
 
 
+@pytest.fixture(scope="module")
+def json_file(tmp_path_factory):
+    file = tmp_path_factory.mktemp("load") / "request.json"
+    file.write_text('{"text": "hello"}')
+    return file
+
+
 def h2load(*arguments):
     output = programs.run([programs.need("h2load", "nghttp2-client"), "-t1", *arguments], programs.HERE)
     total = re.search(r"(\d+) total, (\d+) started, (\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored", output)
@@ -31,8 +38,8 @@ def test_grpc_with_h2load(node, request_file, clients, streams):
            "-d", str(request_file), node.url + "/interop.v1.Native/Unary")
 
 
-def test_json_over_http2_with_h2load(node):
-    h2load("-c8", "-m32", "-n5000", node.url + "/plain/greet?name=Ann")
+def test_json_over_http2_with_h2load(node, json_file):
+    h2load("-c8", "-m32", "-n5000", "-H", "content-type: application/json", "-d", str(json_file), node.url + "/counted/unary")
 
 
 def test_json_over_http1_with_h2load(node):
