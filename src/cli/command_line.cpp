@@ -14,8 +14,8 @@
 namespace shunt::cli {
 namespace {
 
-constexpr std::array<std::string_view, 10> command_names = {"run",  "call", "ps",      "check", "new",
-                                                            "logs", "stop", "version", "help",  "completions"};
+constexpr std::array<std::string_view, 11> command_names = {"run",   "call", "ps",      "check", "new",        "logs",
+                                                            "proto", "stop", "version", "help",  "completions"};
 
 /// What CLI11 fills in before it is made into a Command.
 struct Raw {
@@ -25,6 +25,7 @@ struct Raw {
   CheckCommand check;
   NewCommand create;
   LogsCommand logs;
+  ProtoCommand proto;
   StopCommand stop;
   VersionCommand version;
   HelpCommand help;
@@ -183,6 +184,27 @@ void add_logs(CLI::App& app, Raw& raw) {
   add_node(logs, raw);
   add_json(logs, raw.logs.json);
   logs->footer("Examples:\n  shunt logs\n  shunt logs cart -f\n  shunt logs cart -n 20 --json");
+}
+
+void add_proto(CLI::App& app, Raw& raw) {
+  auto* proto = app.add_subcommand("proto", "Print the protobuf types of a service, as a .proto file");
+  proto->add_option("SERVICE", raw.proto.service, "Whose types")->required()->type_name("");
+  auto* out = proto->add_option("--out,-o", raw.proto.out, "Write all its files below that folder")->type_name("DIR");
+  proto
+      ->add_option("--descriptor-set", raw.proto.descriptor_set,
+                   "Write a FileDescriptorSet instead, with all imports; - for stdout")
+      ->type_name("FILE")
+      ->excludes(out);
+  add_node(proto, raw);
+  proto->footer(
+      "Examples:\n"
+      "  shunt proto shop.cart > cart.proto\n"
+      "  shunt proto shop.cart --out protos\n"
+      "  shunt proto shop.cart --descriptor-set cart.pb && grpcurl -protoset cart.pb list\n"
+      "\nA service without .proto files has types that follow from its code: Python's hints, C++ structs, schemas. "
+      "Their "
+      "names\n"
+      "and numbers stay when fields and commands are added.");
 }
 
 void add_stop(CLI::App& app, Raw& raw) {
@@ -413,6 +435,10 @@ Result<Command> finish(Raw& raw, const CLI::App& command, const Environment& env
     raw.logs.node = std::move(node);
     return std::move(raw.logs);
   }
+  if (name == "proto") {
+    raw.proto.node = std::move(node);
+    return std::move(raw.proto);
+  }
   raw.stop.node = std::move(node);
   raw.stop.wait = !raw.no_wait;
   return std::move(raw.stop);
@@ -434,6 +460,7 @@ std::expected<Command, Exit> parse_command_line(int argc, const char* const* arg
   add_logs(app, raw);
   add_check(app, raw);
   add_new(app, raw);
+  add_proto(app, raw);
   add_stop(app, raw);
   add_rest(app, raw);
   app.footer(

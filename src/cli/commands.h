@@ -11,6 +11,7 @@ namespace shunt::cli {
 int call(const CallCommand& command);
 int ps(const PsCommand& command);
 int logs(const LogsCommand& command);
+int proto(const ProtoCommand& command);
 int stop(const StopCommand& command);
 int check(const CheckCommand& command);
 int create(const NewCommand& command);

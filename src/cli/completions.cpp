@@ -16,14 +16,14 @@ _shunt() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]} options=
   COMPREPLY=()
   if [ "$COMP_CWORD" -eq 1 ]; then
-    COMPREPLY=($(compgen -W "run call ps check new logs stop version help completions --help --version" -- "$current"))
+    COMPREPLY=($(compgen -W "run call ps check new logs proto stop version help completions --help --version" -- "$current"))
     return
   fi
   case $previous in
-    --data) COMPREPLY=($(compgen -d -- "$current")); return ;;
+    --data | --out | -o) COMPREPLY=($(compgen -d -- "$current")); return ;;
     --tls) COMPREPLY=($(compgen -W "self" -- "$current")); return ;;
     --tls-client) COMPREPLY=($(compgen -W "required optional" -- "$current")); return ;;
-    --tokens | --tls-cert | --tls-key | --tls-client-ca | --cacert | --cert | --key) COMPREPLY=($(compgen -f -- "$current")); return ;;
+    --tokens | --tls-cert | --tls-key | --tls-client-ca | --cacert | --cert | --key | --descriptor-set) COMPREPLY=($(compgen -f -- "$current")); return ;;
     --at) COMPREPLY=($(compgen -W "http://127.0.0.1:8080 https://127.0.0.1:8443" -- "$current") $(compgen -d -- "$current")); return ;;
     --listen | -l) COMPREPLY=($(compgen -W "127.0.0.1:8080 127.0.0.1:0" -- "$current")); return ;;
   esac
@@ -35,6 +35,7 @@ _shunt() {
     ps) options="$node --json --help" ;;
     check) options="--json --help" ;;
     logs) options="--follow --lines $node --json --help" ;;
+    proto) options="--out --descriptor-set $node --help" ;;
     stop) options="--no-wait $node --help" ;;
     version | help) options="--json --help" ;;
     *) options="--help" ;;
@@ -45,10 +46,10 @@ _shunt() {
   case $command in
     run | check) COMPREPLY=($(compgen -d -- "$current") $(compgen -f -X '!*.json' -- "$current")) ;;
     call) [ "$COMP_CWORD" -eq 2 ] && COMPREPLY=($(compgen -W "$("${COMP_WORDS[0]}" ps --commands 2>/dev/null)" -- "$current")) ;;
-    logs) COMPREPLY=($(compgen -W "$("${COMP_WORDS[0]}" ps --names 2>/dev/null)" -- "$current")) ;;
+    logs | proto) COMPREPLY=($(compgen -W "$("${COMP_WORDS[0]}" ps --names 2>/dev/null)" -- "$current")) ;;
     new) [ "$COMP_CWORD" -eq 2 ] && COMPREPLY=($(compgen -W "python c++" -- "$current")) ;;
     completions) COMPREPLY=($(compgen -W "bash zsh fish" -- "$current")) ;;
-    help) COMPREPLY=($(compgen -W "run call ps check new logs stop version completions" -- "$current")) ;;
+    help) COMPREPLY=($(compgen -W "run call ps check new logs proto stop version completions" -- "$current")) ;;
   esac
 }
 complete -F _shunt shunt
@@ -76,6 +77,7 @@ _shunt() {
     'call:call a command of a service'
     'ps:list services and their instances'
     'logs:print what services logged'
+    'proto:print the protobuf types of a service'
     'check:check manifests without running anything'
     'new:make the folder of a new service'
     'stop:stop the node'
@@ -109,11 +111,14 @@ _shunt() {
     logs)
       _arguments $node {-f,--follow}'[go on printing]' {-n,--lines}'[lines to begin with]:number:' '--json[for programs]' \
         '1:service:_shunt_services' ;;
+    proto)
+      _arguments $node {-o,--out}'[write all files below]:folder:_directories' \
+        '--descriptor-set[write descriptors]:file:_files' '1:service:_shunt_services' ;;
     check) _arguments '--json[for programs]' '*:app:_files' ;;
     new) _arguments '1:language:(python c++)' '2:name:' ;;
     stop) _arguments $node '--no-wait[return at once]' ;;
     version) _arguments '--json[for programs]' ;;
-    help) _arguments '--json[for programs]' '1:command:(run call ps logs check new stop version completions)' ;;
+    help) _arguments '--json[for programs]' '1:command:(run call ps logs proto check new stop version completions)' ;;
     completions) _arguments '1:shell:(bash zsh fish)' ;;
   esac
 }
@@ -129,6 +134,7 @@ complete -c shunt -n __fish_use_subcommand -a run -d 'Run apps'
 complete -c shunt -n __fish_use_subcommand -a call -d 'Call a command of a service'
 complete -c shunt -n __fish_use_subcommand -a ps -d 'List services and their instances'
 complete -c shunt -n __fish_use_subcommand -a logs -d 'Print what services logged'
+complete -c shunt -n __fish_use_subcommand -a proto -d 'Print the protobuf types of a service'
 complete -c shunt -n __fish_use_subcommand -a check -d 'Check manifests'
 complete -c shunt -n __fish_use_subcommand -a new -d 'Make the folder of a new service'
 complete -c shunt -n __fish_use_subcommand -a stop -d 'Stop the node'
@@ -146,9 +152,9 @@ complete -c shunt -n '__fish_seen_subcommand_from run' -l tls-key -r -F -d 'Its 
 complete -c shunt -n '__fish_seen_subcommand_from run' -l tls-client-ca -r -F -d 'Who signs clients'
 complete -c shunt -n '__fish_seen_subcommand_from run' -l tls-client -x -a 'required optional' -d 'Of clients'
 for name in cacert cert key
-    complete -c shunt -n '__fish_seen_subcommand_from call ps logs stop' -l $name -r -F
+    complete -c shunt -n '__fish_seen_subcommand_from call ps logs proto stop' -l $name -r -F
 end
-complete -c shunt -n '__fish_seen_subcommand_from call ps logs stop' -l insecure -d 'Trust whoever answers'
+complete -c shunt -n '__fish_seen_subcommand_from call ps logs proto stop' -l insecure -d 'Trust whoever answers'
 complete -c shunt -n '__fish_seen_subcommand_from run' -l tokens -r -F -d 'File of bearer tokens'
 for name in loops header-limit body-limit connection-limit header-timeout idle-timeout drain-timeout
     complete -c shunt -n '__fish_seen_subcommand_from run' -l $name -x
@@ -157,16 +163,18 @@ complete -c shunt -n '__fish_seen_subcommand_from call' -a '(shunt ps --commands
 complete -c shunt -n '__fish_seen_subcommand_from call' -s t -l timeout -x -d Deadline
 complete -c shunt -n '__fish_seen_subcommand_from call' -s m -l metadata -x -d KEY=VALUE
 complete -c shunt -n '__fish_seen_subcommand_from call' -l content-type -x -d 'Send the request as it is'
-complete -c shunt -n '__fish_seen_subcommand_from logs' -a '(shunt ps --names 2>/dev/null)'
+complete -c shunt -n '__fish_seen_subcommand_from logs proto' -a '(shunt ps --names 2>/dev/null)'
+complete -c shunt -n '__fish_seen_subcommand_from proto' -s o -l out -x -a '(__fish_complete_directories)' -d 'Write all files below'
+complete -c shunt -n '__fish_seen_subcommand_from proto' -l descriptor-set -r -F -d 'Write descriptors'
 complete -c shunt -n '__fish_seen_subcommand_from logs' -s f -l follow -d 'Go on printing'
 complete -c shunt -n '__fish_seen_subcommand_from logs' -s n -l lines -x -d 'Lines to begin with'
 complete -c shunt -n '__fish_seen_subcommand_from stop' -l no-wait -d 'Return at once'
-complete -c shunt -n '__fish_seen_subcommand_from call ps logs stop' -l at -x -d 'The node'
-complete -c shunt -n '__fish_seen_subcommand_from run call ps logs stop' -l data -x -a '(__fish_complete_directories)' -d 'Data folder'
+complete -c shunt -n '__fish_seen_subcommand_from call ps logs proto stop' -l at -x -d 'The node'
+complete -c shunt -n '__fish_seen_subcommand_from run call ps logs proto stop' -l data -x -a '(__fish_complete_directories)' -d 'Data folder'
 complete -c shunt -n '__fish_seen_subcommand_from run ps logs check version help' -l json -d 'For programs'
 complete -c shunt -n '__fish_seen_subcommand_from new' -a 'python c++'
 complete -c shunt -n '__fish_seen_subcommand_from completions' -a 'bash zsh fish'
-complete -c shunt -n '__fish_seen_subcommand_from help' -a 'run call ps logs check new stop version completions'
+complete -c shunt -n '__fish_seen_subcommand_from help' -a 'run call ps logs proto check new stop version completions'
 )script";
 
 }  // namespace

@@ -67,6 +67,13 @@ struct LogsCommand {
   bool json = false;
 };
 
+struct ProtoCommand {
+  NodeAddress node;
+  std::string service;
+  std::string out;             ///< Folder to write all files to; empty: the service's own to stdout.
+  std::string descriptor_set;  ///< File to write descriptors to, "-" for stdout; empty: text.
+};
+
 struct StopCommand {
   NodeAddress node;
   bool wait = true;
@@ -86,6 +93,6 @@ struct CompletionsCommand {
 };
 
 using Command = std::variant<node::RunOptions, CallCommand, PsCommand, CheckCommand, NewCommand, LogsCommand,
-                             StopCommand, VersionCommand, HelpCommand, CompletionsCommand>;
+                             ProtoCommand, StopCommand, VersionCommand, HelpCommand, CompletionsCommand>;
 
 }  // namespace shunt::cli

@@ -4,6 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/base64.h"
+
 namespace shunt::module {
 
 using nlohmann::ordered_json;
@@ -63,7 +65,7 @@ call::CommandDefinition command(std::string name, std::string description, std::
   return {.name = std::move(name),
           .description = std::move(description),
           .request_schema = std::move(request_schema),
-          .response_schema = {},
+          .response_schema = R"({"type":"object"})",
           .effect = effect,
           .stream = stream};
 }
@@ -74,6 +76,7 @@ Manager::Manager(loop::Loop& loop, LogBook& log, ManagerActions actions)
     : loop_(loop), log_(log), actions_(std::move(actions)), service_(loop) {
   service_.add("ps", [this](call::ServerCall& call) { return ps(call); });
   service_.add("logs", [this](call::ServerCall& call) { return logs(call); });
+  service_.add("proto", [this](call::ServerCall& call) { return proto(call); });
   service_.add("stop", [this](call::ServerCall& call) { return stop(call); });
   service_.add("version", [this](call::ServerCall& call) { return version(call); });
 }
@@ -90,6 +93,9 @@ call::ServiceDefinition Manager::definition() {
       "logs", "The last lines of a service, or of all; with follow, also those that come.",
       R"({"type":"object","properties":{"service":{"type":"string"},"lines":{"type":"integer"},"follow":{"type":"boolean"}}})",
       call::StreamShape::server, call::Effect::none));
+  add(command("proto", "The protobuf types of a service: .proto files and descriptors.",
+              R"({"type":"object","properties":{"service":{"type":"string"}},"required":["service"]})",
+              call::StreamShape::unary, call::Effect::none));
   add(command("stop", "Drains the node and ends it.", R"({"type":"object","properties":{}})", call::StreamShape::unary,
               call::Effect::idempotent));
   add(command("version", "The version of this node.", R"({"type":"object","properties":{}})", call::StreamShape::unary,
@@ -166,6 +172,28 @@ Result<std::string> Manager::full_name(const std::string& name) const {
   }
   return fail(Code::failed_precondition, "S1003",
               fmt::format("'{}' may be any of {}; write the full name", name, fmt::join(found, ", ")));
+}
+
+loop::Task<Status> Manager::proto(call::ServerCall& call) {
+  auto asked = co_await request(call);
+  if (!asked) co_return asked.error();
+  const auto service = asked->value("service", ordered_json());
+  if (!service.is_string()) co_return Status(Code::invalid_argument, "S5020", "'service' must be a string");
+  const auto name = full_name(service.get<std::string>());
+  if (!name) co_return name.error();
+  if (name->empty() || *name == "node") {
+    co_return Status(Code::not_found, "S1002", fmt::format("there is no service '{}'; `shunt ps` lists them", *name));
+  }
+  const auto report = actions_.proto(*name);
+  if (!report) co_return report.error();
+  ordered_json files = ordered_json::array();
+  for (const auto& file : report->files) files.push_back({{"name", file.name}, {"text", file.text}});
+  co_await call.send(message({{"service", report->service},
+                              {"derived", report->derived},
+                              {"file", report->file},
+                              {"files", files},
+                              {"descriptor_set", encode_base64(report->descriptor_set, Padding::yes)}}));
+  co_return Status();
 }
 
 loop::Task<Status> Manager::logs(call::ServerCall& call) {

@@ -4,6 +4,7 @@
 //
 //   manager.ps       what runs, with state and counts
 //   manager.logs     the last lines of a service, or all that come (a stream)
+//   manager.proto    the protobuf types of a service: its .proto files and descriptors
 //   manager.stop     drains the node and ends it
 //   manager.version  what this node is
 
@@ -60,9 +61,24 @@ struct NodeReport {
   std::vector<ServiceReport> services;
 };
 
+/// The protobuf types of a service.
+struct ProtoReport {
+  struct File {
+    std::string name;
+    std::string text;
+  };
+  std::string service;         ///< Full name of the protobuf service.
+  bool derived = false;        ///< They follow from schemas; nobody wrote them.
+  std::string file;            ///< Name of the file that declares the service.
+  std::vector<File> files;     ///< All that protoc does not bring itself, each after those it imports.
+  std::string descriptor_set;  ///< A serialized google.protobuf.FileDescriptorSet.
+};
+
 struct ManagerActions {
   std::function<NodeReport()> report;
   std::function<void()> stop;
+  /// By full name, which is known to exist.
+  std::function<Result<ProtoReport>(const std::string& service)> proto;
 };
 
 /// Threads: the control loop's.
@@ -76,6 +92,7 @@ class Manager {
  private:
   loop::Task<Status> ps(call::ServerCall& call);
   loop::Task<Status> logs(call::ServerCall& call);
+  loop::Task<Status> proto(call::ServerCall& call);
   loop::Task<Status> stop(call::ServerCall& call);
   loop::Task<Status> version(call::ServerCall& call);
   [[nodiscard]] Result<std::string> full_name(const std::string& name) const;

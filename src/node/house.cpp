@@ -20,6 +20,8 @@
 #include "node/tokens.h"
 #include "os/cpu.h"
 #include "os/socket.h"
+#include "schema/derive.h"
+#include "schema/proto_text.h"
 
 namespace shunt::node {
 
@@ -138,7 +140,9 @@ loop::Task<bool> House::prepare() {
 
   manager_ = make_own<module::Manager>(
       control_, log_,
-      module::ManagerActions{.report = [this] { return report(); }, .stop = [] { kill(getppid(), SIGTERM); }});
+      module::ManagerActions{.report = [this] { return report(); },
+                             .stop = [] { kill(getppid(), SIGTERM); },
+                             .proto = [this](const std::string& service) { return proto_report(service); }});
   std::vector<call::Service*> at_home(loops_->all(), nullptr);
   at_home[loops_->serving()] = &manager_->service();
   manager_instance_ = HostedInstance::on_loops(*loops_, "manager", std::move(at_home));
@@ -146,6 +150,8 @@ loop::Task<bool> House::prepare() {
   for (const auto& [name, command] : definition->commands) {
     manager_stats_->commands[name] = std::make_unique<call::CommandStats>(loops_->all());
   }
+  // Nothing of ours collides.
+  if (auto derived = schema::derive_into(*definition); !derived) say("error", derived.error().to_string());
   manager_definition_ = std::move(definition);
   publish();
   co_await open_gateways();
@@ -382,6 +388,13 @@ loop::Task<void> House::host_service(Hosted& hosted) {
     }
   }
   if (hosted.settled) co_return;
+  if (service.definition.contract == nullptr) {
+    if (auto derived = schema::derive_into(service.definition); !derived) {
+      const Status& why = derived.error();
+      failed(manifest::diagnostic_at(service, "args", why.id(), std::string(why.message())));
+      co_return;
+    }
+  }
   // A new object: the one before is in a routing that other loops read.
   auto stats = std::make_shared<call::ServiceStats>();
   for (const auto& [command, definition] : service.definition.commands) {
@@ -514,6 +527,26 @@ loop::Task<void> House::drain() {
   }
   co_await gateways_.back()->drain(Deadline::after(control_.refresh_now(), std::chrono::milliseconds(500)));
   loops_->stop();
+}
+
+Result<module::ProtoReport> House::proto_report(const std::string& service) const {
+  std::shared_ptr<const call::Contract> contract;
+  if (service == "manager") contract = manager_definition_->contract;
+  for (const auto& hosted : services_) {
+    if (hosted->manifest.definition.full_name == service) contract = hosted->manifest.definition.contract;
+  }
+  if (contract == nullptr) {
+    return fail(Code::failed_precondition, "S5022",
+                fmt::format("the types of '{}' are not known: it has not started. `shunt ps` says why.", service));
+  }
+  module::ProtoReport out{.service = std::string(contract->service_name()), .derived = contract->is_derived()};
+  SHUNT_TRY(auto files, schema::proto_text(*contract));
+  for (auto& file : files) out.files.push_back({std::move(file.name), std::move(file.text)});
+  for (const auto& file : contract->files()) {
+    if (std::ranges::find(file.symbols, contract->service_name()) != file.symbols.end()) out.file = file.name;
+  }
+  out.descriptor_set = schema::descriptor_set(*contract);
+  return out;
 }
 
 module::NodeReport House::report() {

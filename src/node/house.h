@@ -77,6 +77,7 @@ class House final : public supervisor::ClientEvents {
   void say(std::string_view level, std::string text);
   void finish(int status);
   [[nodiscard]] module::NodeReport report();
+  [[nodiscard]] Result<module::ProtoReport> proto_report(const std::string& service) const;
   [[nodiscard]] gateway::GatewayLimits gateway_limits() const;
   [[nodiscard]] std::optional<std::string> unready() const;
 
