@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/terminal.h"
 #include "manifest/manifest.h"
+#include "node/contracts.h"
 
 namespace shunt::cli {
 namespace {
@@ -26,6 +27,11 @@ Findings check_all(const std::vector<std::string>& paths) {
   for (const std::string& path : paths) {
     auto loaded = manifest::load_app(path);
     for (auto& diagnostic : loaded.diagnostics) findings.diagnostics.push_back(std::move(diagnostic));
+    if (loaded.app) {
+      for (const auto& service : loaded.app->services) {
+        for (auto& diagnostic : node::check_proto(service)) findings.diagnostics.push_back(std::move(diagnostic));
+      }
+    }
     if (loaded.app) findings.apps.push_back(std::move(*loaded.app));
   }
   for (auto& conflict : manifest::check_together(findings.apps))

@@ -294,8 +294,8 @@ void Merger::merge(std::string_view json) {
   service_.definition.commands.clear();
   service_.described_proto = {.files = std::move(files_)};
   for (auto& [name, described] : described_) {
+    service_.places.insert_or_assign(name, std::move(described.place));
     if (!described.messages.request.empty()) {
-      described.messages.place = described.place;
       service_.described_proto.messages.emplace(name, std::move(described.messages));
     }
     service_.definition.commands.emplace(name, std::move(described.definition));

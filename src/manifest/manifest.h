@@ -61,7 +61,6 @@ struct DescribedProto {
   struct Messages {
     std::string request;   ///< Full name of the message: "shop.v1.Item".
     std::string response;  ///< The same.
-    std::string place;     ///< Where in the code, such as "cart.py:12".
   };
   std::vector<std::string> files;  ///< Serialized google.protobuf.FileDescriptorProto, each after those it imports.
   std::map<std::string, Messages, std::less<>> messages;  ///< By command.
@@ -83,6 +82,8 @@ struct ServiceManifest {
   std::vector<std::filesystem::path> proto;
   /// The method that a command is, where it is said: "shop.v1.Items/GetItem".
   std::map<std::string, std::string, std::less<>> methods;
+  /// Where in the code each command stands, such as "cart.py:12"; see merge_described().
+  std::map<std::string, std::string, std::less<>> places;
   /// What the code says of its protobuf types; see merge_described().
   DescribedProto described_proto;
   EngineOptions engine;

@@ -13,6 +13,7 @@
 #include "base/json_text.h"
 #include "base/names.h"
 #include "base/version.h"
+#include "node/contracts.h"
 #include "node/describe.h"
 #include "node/metrics.h"
 #include "node/module_host.h"
@@ -380,6 +381,10 @@ loop::Task<void> House::host_service(Hosted& hosted) {
     co_return;
   }
   auto diagnostics = manifest::merge_described(service, *described);
+  if (!manifest::has_errors(diagnostics)) {
+    auto more = give_contract(service);
+    diagnostics.insert(diagnostics.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+  }
   for (const auto& diagnostic : diagnostics) {
     if (diagnostic.severity == manifest::Severity::error) {
       failed(diagnostic);

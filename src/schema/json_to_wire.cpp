@@ -8,6 +8,7 @@
 #include <limits>
 #include <set>
 
+#include "base/base64.h"
 #include "base/json_text.h"
 #include "base/names.h"
 #include "schema/json_reader.h"
@@ -102,7 +103,6 @@ class JsonToWire {
     request += violation;
     std::string details = R"([{"type":"google.rpc.BadRequest","value":")";
     append_base64(details, request);
-    while (details.ends_with('=')) details.pop_back();
     details += R"(","debug":{"fieldViolations":[{"field":)" + quote_json(path_) + R"(,"description":)" +
                quote_json(what_) + "}]}}]";
     return std::unexpected(
@@ -361,7 +361,9 @@ class JsonToWire {
         if (in_.peek() != JsonKind::string) return expected("a string of base64");
         const std::size_t at = in_.at();
         if (!in_.string(out.text)) return syntax();
-        if (!decode_base64(out.text, decoded_)) return expected_at(at, "a string of base64");
+        auto bytes = decode_base64(out.text);
+        if (!bytes) return expected_at(at, "a string of base64");
+        decoded_ = std::move(*bytes);
         out.text = decoded_;
         return true;
       }

@@ -1,6 +1,5 @@
 #include "schema/text_forms.h"
 
-#include <array>
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
@@ -9,19 +8,6 @@
 namespace shunt::schema {
 
 namespace {
-
-constexpr std::string_view base64_alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-constexpr std::array<std::int8_t, 256> base64_values = [] {
-  std::array<std::int8_t, 256> values{};
-  values.fill(-1);
-  for (std::size_t i = 0; i < base64_alphabet.size(); ++i) {
-    values[static_cast<unsigned char>(base64_alphabet[i])] = static_cast<std::int8_t>(i);
-  }
-  values['-'] = 62;
-  values['_'] = 63;
-  return values;
-}();
 
 constexpr std::int64_t timestamp_min = -62135596800;  // 0001-01-01T00:00:00Z
 constexpr std::int64_t timestamp_max = 253402300799;  // 9999-12-31T23:59:59Z
@@ -122,49 +108,6 @@ void append_any_real(std::string& out, Real value) {
 }
 
 }  // namespace
-
-bool decode_base64(std::string_view text, std::string& out) {
-  out.clear();
-  std::size_t padding = 0;
-  while (!text.empty() && text.back() == '=' && padding < 2) {
-    text.remove_suffix(1);
-    ++padding;
-  }
-  if (text.size() % 4 == 1 || (padding != 0 && (text.size() + padding) % 4 != 0)) return false;
-  out.reserve(text.size() / 4 * 3 + 3);
-  std::uint32_t bits = 0;
-  int have = 0;
-  for (char c : text) {
-    const std::int8_t value = base64_values[static_cast<unsigned char>(c)];
-    if (value < 0) return false;
-    bits = (bits << 6) | static_cast<std::uint32_t>(value);
-    have += 6;
-    if (have >= 8) {
-      have -= 8;
-      out.push_back(static_cast<char>(bits >> have));
-    }
-  }
-  return true;
-}
-
-void append_base64(std::string& out, std::string_view bytes) {
-  const std::size_t begin = out.size();
-  out.resize(begin + (bytes.size() + 2) / 3 * 4);
-  char* to = out.data() + begin;
-  std::size_t i = 0;
-  auto at = [&](std::size_t index) { return static_cast<std::uint32_t>(static_cast<unsigned char>(bytes[index])); };
-  for (; i + 3 <= bytes.size(); i += 3) {
-    const std::uint32_t bits = (at(i) << 16) | (at(i + 1) << 8) | at(i + 2);
-    for (int shift = 18; shift >= 0; shift -= 6) *to++ = base64_alphabet[(bits >> shift) & 63];
-  }
-  if (i == bytes.size()) return;
-  const bool two = i + 2 == bytes.size();
-  const std::uint32_t bits = (at(i) << 16) | (two ? at(i + 1) << 8 : 0);
-  *to++ = base64_alphabet[(bits >> 18) & 63];
-  *to++ = base64_alphabet[(bits >> 12) & 63];
-  *to++ = two ? base64_alphabet[(bits >> 6) & 63] : '=';
-  *to++ = '=';
-}
 
 std::optional<SecondsAndNanos> parse_timestamp(std::string_view text) {
   Cursor in{text};

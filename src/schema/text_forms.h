@@ -1,5 +1,5 @@
 #pragma once
-// The texts that canonical proto3 JSON has for values that JSON has not: base64, times, durations, field masks, numbers.
+// The texts that canonical proto3 JSON has for values that JSON has not: times, durations, field masks, numbers.
 // Each both ways; what is read is checked whole.
 
 #include <cstdint>
@@ -8,10 +8,6 @@
 #include <string_view>
 
 namespace shunt::schema {
-
-/// Of either alphabet, padded or not. False for anything else.
-bool decode_base64(std::string_view text, std::string& out);
-void append_base64(std::string& out, std::string_view bytes);
 
 /// google.protobuf.Timestamp and Duration.
 struct SecondsAndNanos {

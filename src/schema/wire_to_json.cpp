@@ -8,6 +8,7 @@
 #include <cmath>
 #include <optional>
 
+#include "base/base64.h"
 #include "base/json_text.h"
 #include "base/names.h"
 #include "schema/text_forms.h"
@@ -547,7 +548,7 @@ class WireToJson {
         return true;
       case FieldType::bytes:
         out_.push_back('"');
-        append_base64(out_, scalar.text);
+        append_base64(out_, scalar.text, Padding::yes);
         out_.push_back('"');
         return true;
       case FieldType::enumeration:
