@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "schema/bind.h"
 #include "schema/test_proto_test.h"
 

@@ -379,7 +379,12 @@ TEST_F(Transcode, what_json_makes_of_bytes_has_a_limit) {
 }
 
 TEST_F(Transcode, proto2_with_groups_required_fields_and_closed_enums) {
-  EXPECT_EQ(round(R"({"id":1,"inner":{"x":2},"kind":"ONE"})", "test2.Old"), R"({"id":1,"inner":{"x":2},"kind":"ONE"})");
+  // protobuf's own JSON knows no groups; its parser does.
+  auto group = json_to_wire(*types_, type("test2.Old"), R"({"id":1,"inner":{"x":2},"kind":"ONE"})");
+  ASSERT_TRUE(group) << group.error().to_string();
+  EXPECT_EQ(parsed(group->view(), "test2.Old")->ShortDebugString(), "id: 1 Inner { x: 2 } kind: ONE");
+  EXPECT_EQ(wire_to_json(*types_, type("test2.Old"), group->view(), {})->view(),
+            R"({"id":1,"inner":{"x":2},"kind":"ONE"})");
   auto extended = json_to_wire(*types_, type("test2.Old"), R"({"id":1,"[test2.note]":"n"})");
   ASSERT_TRUE(extended) << extended.error().to_string();
   EXPECT_EQ(wire_to_json(*types_, type("test2.Old"), extended->view(), {})->view(), R"({"id":1,"[test2.note]":"n"})");

@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/base64.h"
 #include "base/names.h"
 #include "schema/derived/transcoder.h"
 #include "schema/text_forms.h"
@@ -370,7 +371,7 @@ bool Decoder::single(const FieldType& type, const WireField& field, int depth) {
       return string(field.bytes);
     case Kind::bytes:
       out_ += '"';
-      append_base64(out_, field.bytes);
+      append_base64(out_, field.bytes, Padding::yes);
       out_ += '"';
       return true;
     case Kind::message:

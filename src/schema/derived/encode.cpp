@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/base64.h"
 #include "base/names.h"
 #include "schema/derived/transcoder.h"
 #include "schema/json_reader.h"
@@ -281,10 +282,10 @@ bool Encoder::scalar(const FieldType& type, std::uint32_t number, bool tagged, b
     out_ += text;
     return true;
   }
-  std::string bytes;
-  if (!decode_base64(text, bytes)) return wrong(begin, "expected a base64 string, found another string");
-  put_varint(out_, bytes.size());
-  out_ += bytes;
+  const auto bytes = decode_base64(text);
+  if (!bytes) return wrong(begin, "expected a base64 string, found another string");
+  put_varint(out_, bytes->size());
+  out_ += *bytes;
   return true;
 }
 

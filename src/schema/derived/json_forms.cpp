@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "base/base64.h"
 #include "schema/derived/transcoder.h"
 #include "schema/json_reader.h"
 #include "schema/text_forms.h"
@@ -112,10 +113,10 @@ bool Rewriter::single(const FieldType& type, int depth) {
       replace(begin, number);
     }
   } else if (type.kind == Kind::bytes && (text.find_first_of("-_") != std::string_view::npos || text.size() % 4 != 0)) {
-    std::string bytes;
-    if (!decode_base64(text, bytes)) return true;
+    const auto bytes = decode_base64(text);
+    if (!bytes) return true;
     std::string standard = "\"";
-    append_base64(standard, bytes);
+    append_base64(standard, *bytes, Padding::yes);
     replace(begin, standard += '"');
   }
   return true;
@@ -165,7 +166,7 @@ std::optional<std::string> to_proto_json(const BodyType& body, std::string_view 
       return out.append("{\"value\":").append(json).append("}");
     case Form::raw:
       out += '"';
-      append_base64(out, json);
+      append_base64(out, json, Padding::yes);
       return out += '"';
     case Form::empty:
       return "{}";
