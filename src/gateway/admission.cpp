@@ -215,7 +215,8 @@ Facts read_facts(const Request& request) {
   return facts;
 }
 
-Check check_web(const Facts& facts, const Request& request, const ListenerPolicy& policy, bool is_page_get) {
+Check check_web(const Facts& facts, const Request& request, const ListenerPolicy& policy, bool is_page_get,
+                bool is_granted) {
   if (policy.operator_socket || (!policy.dev && !policy.loopback)) return std::nullopt;
   BrowserFacts browser;
   browser.host = facts.host;
@@ -226,6 +227,7 @@ Check check_web(const Facts& facts, const Request& request, const ListenerPolicy
   browser.is_loopback = policy.loopback;
   browser.is_tls = policy.tls;
   browser.is_page_get = is_page_get;
+  browser.is_granted = is_granted;
   // A header that comes twice must pass each time; browsers send each of them once.
   std::size_t origins = 0;
   std::size_t sites = 0;
@@ -295,6 +297,24 @@ Check check_token(const Shared& shared, const ListenerPolicy& policy, const Targ
                                                       service.full_name))};
   refusal.challenge = true;
   return refusal;
+}
+
+Check read_deadline(const Facts& facts, Instant began, Deadline& deadline) {
+  deadline = Deadline::never();
+  const std::string_view text = facts.connect_timeout;
+  if (text.empty()) return std::nullopt;
+  const bool is_number = text.size() <= 10 && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+  if (!is_number) {
+    return Refusal{400,
+                   Status(Code::invalid_argument, "S4012",
+                          fmt::format("Connect-Timeout-Ms '{}' must be a whole number of milliseconds with at most "
+                                      "10 digits",
+                                      text))};
+  }
+  std::int64_t milliseconds = 0;
+  for (const char c : text) milliseconds = milliseconds * 10 + (c - '0');
+  deadline = Deadline::after(began, std::chrono::milliseconds(milliseconds));
+  return std::nullopt;
 }
 
 Check make_metadata(const Request& request, std::size_t bytes_max, call::Metadata& metadata) {

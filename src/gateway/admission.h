@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "base/status.h"
+#include "base/time.h"
 #include "call/definition.h"
 #include "call/metadata.h"
 #include "call/principal.h"
@@ -59,7 +60,9 @@ struct Facts {
 Facts read_facts(const Request& request);
 
 /// On a dev or loopback listener: that no web page of another origin, and no name of an attacker's, is behind it.
-Check check_web(const Facts& facts, const Request& request, const ListenerPolicy& policy, bool is_page_get);
+/// `is_granted`: the origin may call this service (cors.h).
+Check check_web(const Facts& facts, const Request& request, const ListenerPolicy& policy, bool is_page_get,
+                bool is_granted = false);
 
 /// The command at "/SERVICE/COMMAND" or "/package.Service/Method". 404 for what is not there or not exposed.
 std::expected<TargetPtr, Refusal> find_target(Shared& shared, const ListenerPolicy& policy, std::string_view path);
@@ -67,6 +70,9 @@ std::expected<TargetPtr, Refusal> find_target(Shared& shared, const ListenerPoli
 /// Sets who calls; 401 when the service wants a token and `authorization` has none that opens it.
 Check check_token(const Shared& shared, const ListenerPolicy& policy, const Target& target,
                   std::string_view authorization, call::Principal& principal);
+
+/// Connect-Timeout-Ms, from `began` on; never without one. 400 for what is not a number.
+Check read_deadline(const Facts& facts, Instant began, Deadline& deadline);
 
 /// What travels with the call: every header that is nobody's own. 400 for a bad one, 431 for too many.
 Check make_metadata(const Request& request, std::size_t bytes_max, call::Metadata& metadata);

@@ -49,13 +49,13 @@ std::string authority(std::string_view text, std::string_view default_port) {
   return out;
 }
 
+}  // namespace
+
 bool is_same_origin(std::string_view origin, std::string_view host, bool is_tls) {
   const std::string_view scheme = is_tls ? "https://" : "http://";
   const std::string_view port = is_tls ? ":443" : ":80";
   return origin.starts_with(scheme) && authority(origin.substr(scheme.size()), port) == authority(host, port);
 }
-
-}  // namespace
 
 std::string host_name(std::string_view host) {
   const std::size_t bracket = host.rfind(']');
@@ -75,6 +75,8 @@ std::optional<BrowserRefusal> check_browser(const BrowserFacts& facts, std::span
                                       "have pointed that name here)",
                                       facts.host)};
   }
+  // What the service has let in may come; that is for its manifest to say.
+  if (facts.is_granted) return std::nullopt;
   if (!facts.origin.empty() && !is_same_origin(facts.origin, facts.host, facts.is_tls)) {
     return BrowserRefusal{403, "S4007",
                           fmt::format("a page of '{}' may not call this development server; only pages that it serves "

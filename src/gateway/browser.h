@@ -18,6 +18,7 @@ struct BrowserFacts {
   std::string_view fetch_dest;
   bool is_loopback = false;  ///< The listener is bound to a loopback address: no other address can be meant.
   bool is_tls = false;       ///< The pages that it serves itself are https.
+  bool is_granted = false;   ///< The service lets this origin in.
   bool is_page_get = false;  ///< GET or HEAD of `/`: anybody may link to the page.
 };
 
@@ -30,6 +31,9 @@ struct BrowserRefusal {
 /// Why the request is refused, if it is: 421 S4006 for a Host that is not this machine's (a name that an attacker's DNS
 /// pointed here), 403 S4007 for a request that a page of another origin made.
 std::optional<BrowserRefusal> check_browser(const BrowserFacts& facts, std::span<const std::string> hosts);
+
+/// Whether a page of `origin` came from `host`.
+bool is_same_origin(std::string_view origin, std::string_view host, bool is_tls);
 
 /// A Host header without its port, in lower case: "localhost", "[::1]". Empty for nonsense.
 std::string host_name(std::string_view host);

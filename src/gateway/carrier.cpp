@@ -3,6 +3,7 @@
 #include "gateway/connect/connect_exchange.h"
 #include "gateway/grpc/grpc_exchange.h"
 #include "gateway/json/json_exchange.h"
+#include "gateway/websocket/websocket_exchange.h"
 #include "net/grpc/text.h"
 
 namespace shunt::gateway {
@@ -26,6 +27,7 @@ void Fields::spill(std::string_view name, std::string_view value) {
 }
 
 Own<Exchange> make_exchange(Carrier& carrier, const Request& request) {
+  if (wants_websocket(request)) return make_own<WebSocketExchange>(carrier);
   const auto grpc = net::parse_grpc_content_type(request.find("content-type"));
   if (grpc) return make_own<GrpcExchange>(carrier, *grpc);
   if (const auto form = connect_form(request)) return make_own<ConnectExchange>(carrier, *form);

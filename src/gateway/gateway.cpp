@@ -173,6 +173,10 @@ void Gateway::set_tokens(std::shared_ptr<const TokenTable> tokens) {
 
 void Gateway::set_tls(std::shared_ptr<const net::TlsContext> context) { state_->shared.tls = std::move(context); }
 
+void Gateway::set_cors(std::shared_ptr<const CorsTable> cors) {
+  state_->shared.cors = cors ? std::move(cors) : std::make_shared<const CorsTable>();
+}
+
 loop::Task<void> Gateway::drain(Deadline deadline) { return state_->drain(deadline); }
 
 void Gateway::hurry(Deadline deadline) {

@@ -18,6 +18,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "call/router.h"
+#include "gateway/cors.h"
 #include "gateway/stats.h"
 #include "loop/epoll_loop.h"
 #include "loop/task.h"
@@ -108,6 +109,7 @@ class Gateway {
   /// What TLS listeners show from now on; connections that are open keep what they have.
   /// Owners: whoever made it, and the gateways that have it.
   void set_tls(std::shared_ptr<const net::TlsContext> context);
+  void set_cors(std::shared_ptr<const CorsTable> cors);
 
   /// Accepts what the kernel has queued, closes the listeners, answers what is under way and what still comes with
   /// `Connection: close`, and ends when no connection is left. At the deadline calls are cancelled with

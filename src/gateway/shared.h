@@ -51,6 +51,7 @@ struct Shared {
   net::Http1Limits http;
   net::Http2Limits http2;
   std::shared_ptr<const TokenTable> tokens = std::make_shared<TokenTable>();
+  std::shared_ptr<const CorsTable> cors = std::make_shared<CorsTable>();
   bool draining = false;
   std::size_t collected_bytes = 0;  ///< Of bodies that are not whole yet, of all connections.
   net::DateCache dates;

@@ -224,6 +224,17 @@ bool House::load_token_files() {
   return good;
 }
 
+std::shared_ptr<const gateway::CorsTable> House::cors_table() const {
+  auto table = std::make_shared<gateway::CorsTable>();
+  for (const auto& hosted : services_) {
+    const auto& cors = hosted->manifest.cors;
+    if (!cors) continue;
+    table->by_service[hosted->manifest.definition.full_name] = {
+        .origins = cors->origins, .headers = cors->headers, .credentials = cors->credentials, .max_age = cors->max_age};
+  }
+  return table;
+}
+
 loop::Task<bool> House::open_listeners() {
   std::size_t sockets = options_.loops.value_or(static_cast<unsigned>(os::usable_cores()));
   const bool has_certificate = options_.tls_self || !options_.tls_cert.empty();
@@ -326,6 +337,7 @@ loop::Task<void> House::open_gateways() {
       gateway = make_own<gateway::Gateway>(routing.loop, routing.router, *gateway_stats_, i, limits, std::move(hooks));
       gateway->set_tokens(tokens_);
       if (certificates_ != nullptr) gateway->set_tls(certificates_->context());
+      gateway->set_cors(cors_table());
       if (i == loops_->serving()) return;
       for (auto& listener : listeners_) {
         gateway::ListenerPolicy policy;

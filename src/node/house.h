@@ -68,6 +68,7 @@ class House final : public supervisor::ClientEvents {
   loop::Task<void> host_service(Hosted& hosted);
   loop::Task<void> drain();
   bool load_token_files();
+  [[nodiscard]] std::shared_ptr<const gateway::CorsTable> cors_table() const;
 
   void publish();
   void check_ready();

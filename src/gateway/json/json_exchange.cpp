@@ -152,20 +152,13 @@ Check JsonExchange::check_content() const {
   return std::nullopt;
 }
 
-Check JsonExchange::check_connect() const {
+Check JsonExchange::check_connect() {
   if (!facts_.connect_version.empty() && facts_.connect_version != "1") {
     return Refusal{
         400, Status(Code::invalid_argument, "S4012",
                     fmt::format("Connect-Protocol-Version '{}' is not spoken here; 1 is", facts_.connect_version))};
   }
-  if (facts_.connect_timeout.empty()) return std::nullopt;
-  const bool is_number = facts_.connect_timeout.size() <= 10 &&
-                         std::ranges::all_of(facts_.connect_timeout, [](char c) { return c >= '0' && c <= '9'; });
-  if (is_number) return std::nullopt;
-  return Refusal{400, Status(Code::invalid_argument, "S4012",
-                             fmt::format("Connect-Timeout-Ms '{}' must be a whole number of milliseconds with at most "
-                                         "10 digits",
-                                         facts_.connect_timeout))};
+  return read_deadline(facts_, began_, deadline_);
 }
 
 // --- Our own pages ---
@@ -231,7 +224,6 @@ void JsonExchange::prepare_call(const Request& request) {
   streams_answer_ = streams_answers(shape);
   wants_events_ = streams_answer_ && accepts(facts_.accept, "text/event-stream");
   takes_stream_ = content_ == Content::ndjson;
-  deadline_ = deadline();
   if (facts_.has_metadata) {
     if (Check refusal = make_metadata(request, carrier_.shared().limits.metadata_bytes_max, request_metadata_)) {
       refuse(*refusal);
@@ -293,13 +285,6 @@ Check JsonExchange::make_message(std::string& text) const {
   }
   text = std::move(*message);
   return std::nullopt;
-}
-
-Deadline JsonExchange::deadline() const {
-  if (facts_.connect_timeout.empty()) return Deadline::never();
-  std::int64_t milliseconds = 0;
-  for (const char c : facts_.connect_timeout) milliseconds = milliseconds * 10 + (c - '0');
-  return Deadline::after(began_, std::chrono::milliseconds(milliseconds));
 }
 
 void JsonExchange::pump_lines() {

@@ -37,14 +37,13 @@ class JsonExchange final : public Exchange, private call::CallerEvents, private 
   Check check_page_method() const;
   Check check_method() const;
   Check check_content() const;
-  Check check_connect() const;
+  Check check_connect();
   std::string allowed_methods() const;
 
   void answer_page();
   void answer_options();
   void prepare_call(const Request& request);
   Check make_message(std::string& text) const;
-  [[nodiscard]] Deadline deadline() const;
   void start_call();
   void pump_lines();
   void send_line(std::string_view line, call::Last last);
