@@ -215,8 +215,7 @@ Facts read_facts(const Request& request) {
   return facts;
 }
 
-Check check_web(const Facts& facts, const Request& request, const ListenerPolicy& policy, bool is_page_get,
-                bool is_granted) {
+Check check_web(const Facts& facts, const Request& request, const ListenerPolicy& policy, bool is_page_get) {
   if (policy.operator_socket || (!policy.dev && !policy.loopback)) return std::nullopt;
   BrowserFacts browser;
   browser.host = facts.host;
@@ -227,7 +226,7 @@ Check check_web(const Facts& facts, const Request& request, const ListenerPolicy
   browser.is_loopback = policy.loopback;
   browser.is_tls = policy.tls;
   browser.is_page_get = is_page_get;
-  browser.is_granted = is_granted;
+  browser.is_granted = request.is_granted;
   // A header that comes twice must pass each time; browsers send each of them once.
   std::size_t origins = 0;
   std::size_t sites = 0;

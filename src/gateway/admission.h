@@ -60,9 +60,7 @@ struct Facts {
 Facts read_facts(const Request& request);
 
 /// On a dev or loopback listener: that no web page of another origin, and no name of an attacker's, is behind it.
-/// `is_granted`: the origin may call this service (cors.h).
-Check check_web(const Facts& facts, const Request& request, const ListenerPolicy& policy, bool is_page_get,
-                bool is_granted = false);
+Check check_web(const Facts& facts, const Request& request, const ListenerPolicy& policy, bool is_page_get);
 
 /// The command at "/SERVICE/COMMAND" or "/package.Service/Method". 404 for what is not there or not exposed.
 std::expected<TargetPtr, Refusal> find_target(Shared& shared, const ListenerPolicy& policy, std::string_view path);

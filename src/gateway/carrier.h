@@ -15,6 +15,7 @@
 #include "base/own.h"
 #include "base/status.h"
 #include "base/time.h"
+#include "gateway/cors.h"
 #include "loop/task.h"
 #include "net/header.h"
 
@@ -30,9 +31,10 @@ struct Request {
   std::string_view host;           ///< Host, or :authority.
   std::string_view protocol = {};  ///< Of an extended CONNECT of HTTP/2 (RFC 8441): "websocket".
   std::span<const net::Header> headers;
-  int version = 11;       ///< 10, 11 or 20.
-  bool has_body = false;  ///< One may come.
-  bool whole = false;     ///< All of it is here already.
+  int version = 11;         ///< 10, 11 or 20.
+  bool has_body = false;    ///< One may come.
+  bool whole = false;       ///< All of it is here already.
+  bool is_granted = false;  ///< Its Origin is one that the service lets in (cors.h).
 
   /// The first header of that name (lower case); an empty view when there is none.
   [[nodiscard]] std::string_view find(std::string_view lower) const;
@@ -93,6 +95,8 @@ class Carrier {
   [[nodiscard]] virtual std::size_t unsent() const = 0;
   /// Bytes of this answer so far, its head included.
   [[nodiscard]] virtual std::uint64_t written() const = 0;
+  /// What a page of another origin may; the carrier says it in every answer.
+  [[nodiscard]] virtual const CorsGrant& cors() const = 0;
   [[nodiscard]] virtual Shared& shared() = 0;
   [[nodiscard]] virtual const ListenerPolicy& policy() const = 0;
 

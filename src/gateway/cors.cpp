@@ -2,7 +2,10 @@
 
 #include <algorithm>
 
+#include "base/names.h"
+#include "call/router.h"
 #include "gateway/carrier.h"
+#include "gateway/shared.h"
 #include "net/forms/parameters.h"
 
 namespace shunt::gateway {
@@ -80,7 +83,6 @@ void CorsGrant::add_to(Fields& fields) const {
 }
 
 void CorsGrant::add_preflight(Fields& fields, const Request& request, std::string_view methods) const {
-  add_to(fields);
   if (!granted_) return;
   fields.add("access-control-allow-methods", methods);
   std::string allowed;
@@ -100,6 +102,19 @@ void CorsGrant::add_preflight(Fields& fields, const Request& request, std::strin
   if (!request.find("access-control-request-private-network").empty()) {
     fields.add("access-control-allow-private-network", "true");
   }
+}
+
+CorsGrant read_cors(Shared& shared, const Request& request) {
+  if (shared.cors->by_service.empty()) return {};
+  std::string_view path = request.target.substr(0, request.target.find('?'));
+  if (!path.starts_with('/')) return {};
+  path.remove_prefix(1);
+  const std::size_t slash = std::min(path.find('/'), path.size());
+  const std::string_view command = path.substr(std::min(slash + 1, path.size()));
+  if (!is_command_name(command)) return {};
+  const auto target = shared.find_target(path.substr(0, slash), command, path);
+  if (!target) return {};
+  return {shared.cors, (*target)->route->definition->full_name, request.find("origin")};
 }
 
 bool is_preflight(const Request& request, std::string_view origin) {

@@ -1,6 +1,6 @@
 #pragma once
 // CORS: which pages of other origins may call a service from a browser, and what a browser must be told of that. The same
-// for JSON, Connect, gRPC-Web and WebSocket: each asks here.
+// for JSON, Connect, gRPC-Web and WebSocket: the carriers ask here, for each request and before any protocol sees it.
 
 #include <map>
 #include <memory>
@@ -10,15 +10,12 @@
 
 #include "base/time.h"
 
-namespace shunt::net {
-struct Header;
-}
-
 namespace shunt::gateway {
 
 class Fields;
 struct Facts;
 struct Request;
+struct Shared;
 
 /// Of one service. Names of origins and headers are in lower case.
 struct CorsPolicy {
@@ -42,11 +39,13 @@ class CorsGrant {
   CorsGrant() = default;
   CorsGrant(std::shared_ptr<const CorsTable> table, std::string_view service, std::string_view origin);
 
+  /// The service has a policy.
+  [[nodiscard]] bool is_known() const { return policy_ != nullptr; }
   /// The page's origin is one that may call.
   [[nodiscard]] bool is_granted() const { return granted_; }
   /// Adds what lets the page read this answer. To every answer of the service, errors too. Borrowed until written.
   void add_to(Fields& fields) const;
-  /// Adds the answer to a preflight: an OPTIONS with Access-Control-Request-Method. `methods`: "GET, POST".
+  /// Adds, besides, the answer to a preflight: an OPTIONS with Access-Control-Request-Method. `methods`: "GET, POST".
   void add_preflight(Fields& fields, const Request& request, std::string_view methods) const;
 
  private:
@@ -55,6 +54,9 @@ class CorsGrant {
   std::string origin_;
   bool granted_ = false;
 };
+
+/// Of a request that has just come: for its carrier, which adds it to whatever answer there will be.
+CorsGrant read_cors(Shared& shared, const Request& request);
 
 /// Whether it asks what a later request may.
 bool is_preflight(const Request& request, std::string_view origin);

@@ -274,8 +274,8 @@ TEST_F(GatewayTest, a_stream_that_fails_says_so_at_its_end) {
             R"({"$error":{"code":"aborted","message":"three is enough","id":"S1012"}})"
             "\n");
   EXPECT_EQ(ask(fd, post("/prices/count", "3", "Accept: text/event-stream\r\n")).body,
-            "data: {\"n\":\ndata: 0}\n\ndata: {\"n\":\ndata: 1}\n\ndata: {\"n\":\ndata: 2}\n\n"
-            "event: error\n"
+            "retry: 2000\n\nid: 1\ndata: {\"n\":\ndata: 0}\n\nid: 2\ndata: {\"n\":\ndata: 1}\n\n"
+            "id: 3\ndata: {\"n\":\ndata: 2}\n\nevent: error\n"
             R"(data: {"code":"aborted","message":"three is enough","id":"S1012"})"
             "\n\n");
 }
@@ -284,7 +284,7 @@ TEST_F(GatewayTest, a_stream_is_server_sent_events_when_asked) {
   start();
   const Answer answer = ask(post("/prices/count", "1", "Accept: text/html, Text/Event-Stream;q=0.9\r\n"));
   EXPECT_EQ(answer.header("content-type"), "text/event-stream");
-  EXPECT_EQ(answer.body, "data: {\"n\":\ndata: 0}\n\nevent: end\ndata: {}\n\n");
+  EXPECT_EQ(answer.body, "retry: 2000\n\nid: 1\ndata: {\"n\":\ndata: 0}\n\nevent: end\ndata: {}\n\n");
 }
 
 TEST_F(GatewayTest, a_stream_to_http_1_0_ends_with_the_connection) {
@@ -297,7 +297,7 @@ TEST_F(GatewayTest, a_stream_to_http_1_0_ends_with_the_connection) {
 
 TEST_F(GatewayTest, an_error_before_the_first_message_is_an_ordinary_one) {
   start();
-  EXPECT_EQ(ask(post("/prices/count", "{}", "Content-Encoding: gzip\r\n")).status, 415);
+  EXPECT_EQ(ask(post("/prices/count", "{}", "Content-Encoding: br\r\n")).status, 415);
   EXPECT_EQ(ask(post("/prices/count", "2", "Connect-Timeout-Ms: 0\r\n")).status, 504);
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/base64.h"
 #include "base/json_text.h"
 #include "base/names.h"
 #include "gateway/text.h"
@@ -199,22 +200,36 @@ Result<std::string> ParameterTypes::value_json(const std::string& name, std::str
   return bad_parameter(name, fmt::format("must be {}; it is '{}'", wanted, value));
 }
 
+Result<std::string> ParameterTypes::value_json(const FormValue& value, const Type& type) {
+  if (value.is_file) {
+    const std::string data = quote_json(shunt::encode_base64(value.text, Padding::yes));
+    if (!type.object || type.string) return data;
+    return fmt::format("{{\"filename\":{},\"type\":{},\"data\":{}}}", quote_json(value.filename),
+                       quote_json(value.type), data);
+  }
+  if (!value.is_json) return value_json(value.name, value.text, type);
+  const std::optional<manifest::Node> node = parse_json(value.text);
+  if (!node) return bad_parameter(value.name, "says that it is JSON, and is not");
+  return manifest::write_json(*node);
+}
+
 Result<std::string> ParameterTypes::parameter_json(const std::string& name,
-                                                   const std::vector<std::string>& values) const {
+                                                   std::span<const FormValue* const> values) const {
   const auto found = parameters_.find(name);
   const Parameter parameter = found == parameters_.end() ? Parameter{} : found->second;
   const bool is_known = found != parameters_.end();
+  const FormValue& first = *values.front();
   if (!parameter.type.array && (values.size() == 1 || is_known)) {
     if (values.size() > 1) return bad_parameter(name, "is given more than once, and is not a list");
-    return value_json(name, values.front(), parameter.type);
+    return value_json(first, parameter.type);
   }
   // One value of a list parameter may be the whole list as JSON.
-  if (values.size() == 1 && values.front().starts_with('[')) {
-    if (auto whole = value_json(name, values.front(), parameter.type)) return whole;
+  if (values.size() == 1 && !first.is_file && first.text.starts_with('[')) {
+    if (auto whole = value_json(first, parameter.type)) return whole;
   }
   std::string out = "[";
-  for (const std::string& value : values) {
-    SHUNT_TRY(const std::string element, value_json(name, value, parameter.element));
+  for (const FormValue* value : values) {
+    SHUNT_TRY(const std::string element, value_json(*value, parameter.element));
     if (out.size() > 1) out += ',';
     out += element;
   }
@@ -222,7 +237,7 @@ Result<std::string> ParameterTypes::parameter_json(const std::string& name,
 }
 
 Result<std::string> ParameterTypes::to_json(std::string_view query) const {
-  std::vector<std::pair<std::string, std::vector<std::string>>> given;  // in the order of the query
+  std::vector<FormValue> form;
   std::optional<Status> wrong;
   for_each_pair(query, [&](std::string_view key, std::string_view value) {
     std::optional<std::string> name = decode_query(key);
@@ -232,23 +247,31 @@ Result<std::string> ParameterTypes::to_json(std::string_view query) const {
                     fmt::format("the query has a '%' that is not followed by two hexadecimal digits, near '{}'", key));
       return false;
     }
-    auto same = std::ranges::find_if(given, [&](const auto& one) { return one.first == *name; });
-    if (same == given.end()) {
-      if (given.size() == parameters_max) {
-        wrong.emplace(Code::invalid_argument, "S4013",
-                      fmt::format("the query has more than {} parameters; send them with POST", parameters_max));
-        return false;
-      }
-      given.emplace_back(std::move(*name), std::vector<std::string>());
-      same = given.end() - 1;
-    }
-    same->second.push_back(std::move(*text));
+    form.push_back({.name = std::move(*name), .text = std::move(*text)});
     return true;
   });
   if (wrong) return std::unexpected(std::move(*wrong));
+  return to_json(form);
+}
 
+Result<std::string> ParameterTypes::to_json(std::span<const FormValue> form) const {
+  std::vector<std::vector<const FormValue*>> given;  // by name, in the order of the form
+  for (const FormValue& value : form) {
+    auto same = std::ranges::find_if(given, [&](const auto& one) { return one.front()->name == value.name; });
+    if (same == given.end()) {
+      if (given.size() == parameters_max) {
+        return fail(Code::invalid_argument, "S4013",
+                    fmt::format("there are more than {} parameters; send them as JSON, with POST", parameters_max));
+      }
+      given.emplace_back();
+      same = given.end() - 1;
+    }
+    same->push_back(&value);
+  }
   std::string out = "{";
-  for (const auto& [name, values] : given) {
+  for (const auto& values : given) {
+    const std::string& name = values.front()->name;
+    if (!is_utf8(name)) return bad_parameter("?", "has a name that is not UTF-8");
     SHUNT_TRY(const std::string value, parameter_json(name, values));
     if (out.size() > 1) out += ',';
     out += quote_json(name) + ":" + value;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +13,16 @@
 #include "base/result.h"
 
 namespace shunt::gateway {
+
+/// One field of a form, decoded.
+struct FormValue {
+  std::string name;
+  std::string text;      ///< Of a file: its bytes.
+  bool is_json = false;  ///< The text is JSON, as its part said.
+  bool is_file = false;
+  std::string filename = {};  ///< Of a file; may be empty.
+  std::string type = {};      ///< The same.
+};
 
 /// What a command's parameters may be, read once from its JSON Schema.
 class ParameterTypes {
@@ -21,6 +32,9 @@ class ParameterTypes {
 
   /// Errors: invalid_argument S4013 names the parameter and what it should be.
   [[nodiscard]] Result<std::string> to_json(std::string_view query) const;
+  /// The same of a form's fields, in their order. A file is its bytes in base64, or {"filename", "type", "data"} where the
+  /// schema wants an object.
+  [[nodiscard]] Result<std::string> to_json(std::span<const FormValue> form) const;
 
  private:
   struct Type {
@@ -38,8 +52,10 @@ class ParameterTypes {
   };
   struct Reader;
 
+  static Result<std::string> value_json(const FormValue& value, const Type& type);
   static Result<std::string> value_json(const std::string& name, std::string_view value, const Type& type);
-  Result<std::string> parameter_json(const std::string& name, const std::vector<std::string>& values) const;
+  [[nodiscard]] Result<std::string> parameter_json(const std::string& name,
+                                                   std::span<const FormValue* const> values) const;
 
   std::map<std::string, Parameter, std::less<>> parameters_;
 };

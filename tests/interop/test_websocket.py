@@ -63,6 +63,7 @@ def test_bytes_are_bytes(node):
 def test_the_close_code_carries_the_status(node):
     async def body(socket):
         await socket.send(json.dumps({"code": "not_found", "message": "gone"}))
+        assert json.loads(await socket.recv())["$error"]["code"] == "not_found"
         with pytest.raises(websockets.ConnectionClosed):
             await socket.recv()
 
@@ -73,6 +74,7 @@ def test_the_close_code_carries_the_status(node):
 def test_a_message_that_does_not_fit_closes_with_its_reason(node):
     async def body(socket):
         await socket.send(json.dumps({"to": "three"}))
+        assert "to" in json.loads(await socket.recv())["$error"]["message"]
         with pytest.raises(websockets.ConnectionClosed):
             await socket.recv()
 

@@ -168,6 +168,8 @@ void Http1::begin_request() {
   request.version = http10_ ? 10 : 11;
   request.has_body = head.body != net::BodyKind::none;
   request.whole = parser_.rest_is_here();
+  cors_ = read_cors(shared(), request);
+  request.is_granted = cors_.is_granted();
   exchange_ = make_exchange(*this, request);
   exchange_->begin(request);
   if (exchange_->takes_stream()) parser_.lift_body_limit();
@@ -215,6 +217,7 @@ void Http1::finish_request() {
 
 void Http1::fail_request(int http_status, Status status) {
   if (!in_request_) {
+    cors_ = {};
     head_only_ = http10_ = head_written_ = false;
     written_ = 0;
   }
@@ -260,6 +263,11 @@ void Http1::begin_head(int status, const Fields& fields) {
   std::string& out = connection_.out();
   net::ResponseWriter(out).begin(status, shared().date());
   append_fields(out, fields);
+  if (cors_.is_known()) {
+    Fields cors;
+    cors_.add_to(cors);
+    append_fields(out, cors);
+  }
   head_written_ = true;
 }
 

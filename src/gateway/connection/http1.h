@@ -46,6 +46,7 @@ class Http1 final : public Protocol, private Carrier {
   void go_on() override;
   [[nodiscard]] std::size_t unsent() const override;
   [[nodiscard]] std::uint64_t written() const override { return written_; }
+  [[nodiscard]] const CorsGrant& cors() const override { return cors_; }
   [[nodiscard]] Shared& shared() override;
   [[nodiscard]] const ListenerPolicy& policy() const override;
 
@@ -63,6 +64,7 @@ class Http1 final : public Protocol, private Carrier {
 
   Connection& connection_;
   net::RequestParser parser_;
+  CorsGrant cors_;
   Own<Exchange> exchange_;  // kept for the next request
   std::uint64_t written_ = 0;
 

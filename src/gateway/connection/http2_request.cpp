@@ -27,6 +27,8 @@ void Http2Request::start(const net::Http2Head& head, bool end) {
   request.has_body = !end;
   request.whole = end;
   head_only_ = head.method == "HEAD";
+  cors_ = read_cors(shared(), request);
+  request.is_granted = cors_.is_granted();
   exchange_ = make_exchange(*this, request);
   exchange_->begin(request);
   if (end) finish_input();
@@ -99,6 +101,7 @@ void Http2Request::answer(int status, Fields& fields, std::string_view body) {
   if (stream_ == nullptr) return;
   char length[20];
   fields.add("date", shared().date());
+  cors_.add_to(fields);
   if (status != 204 && status != 304) {
     const auto* end = fmt::format_to_n(length, std::size(length), "{}", body.size()).out;
     fields.add("content-length", {length, static_cast<std::size_t>(end - length)});
@@ -114,6 +117,7 @@ void Http2Request::answer(int status, Fields& fields, std::string_view body) {
 void Http2Request::begin(int status, Fields& fields) {
   if (stream_ == nullptr) return;
   fields.add("date", shared().date());
+  cors_.add_to(fields);
   output_ended_ = head_only_;
   stream_->send_head(status, fields.all(), head_only_);
   if (head_only_) sent();

@@ -54,6 +54,7 @@ class Http2Request final : public Carrier, public net::Http2StreamEvents {
   void go_on() override;
   [[nodiscard]] std::size_t unsent() const override;
   [[nodiscard]] std::uint64_t written() const override { return written_; }
+  [[nodiscard]] const CorsGrant& cors() const override { return cors_; }
   [[nodiscard]] Shared& shared() override;
   [[nodiscard]] const ListenerPolicy& policy() const override;
 
@@ -63,6 +64,7 @@ class Http2Request final : public Carrier, public net::Http2StreamEvents {
 
   Http2& http2_;
   net::Http2Stream* stream_;  // nullptr once it has closed
+  CorsGrant cors_;
   Own<Exchange> exchange_;
   std::uint64_t received_ = 0;
   std::uint64_t written_ = 0;

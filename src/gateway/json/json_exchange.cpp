@@ -11,6 +11,11 @@
 
 namespace shunt::gateway {
 
+Status not_acceptable(std::string_view types) {
+  return {Code::invalid_argument, "S4016",
+          fmt::format("the answer is not of a type that Accept names; there is: {}", types)};
+}
+
 // --- The request ---
 
 void JsonExchange::begin(const Request& request) {
@@ -24,38 +29,45 @@ void JsonExchange::begin(const Request& request) {
   }
 
   Check refusal = check(request);
-  const bool is_answered_here = refusal || page_ != Page::none || facts_.is_options;
-  if (!request.whole && is_answered_here) carrier_.close_after();
+  const bool is_a_call = page_ == Page::none && !facts_.is_options;
+  if (!refusal && is_a_call) refusal = prepare_call(request);
+  if (!request.whole && (refusal || !is_a_call)) carrier_.close_after();
   if (refusal) {
     refuse(*refusal);
   } else if (facts_.is_options) {
-    answer_options();
+    answer_options(request);
   } else if (page_ != Page::none) {
     answer_page();
-  } else {
-    prepare_call(request);
-    if (!over_ && takes_stream_) start_call();
+  } else if (takes_stream_) {
+    start_call();
   }
 }
 
 void JsonExchange::body(std::string_view piece, bool last) {
   if (over_) return;
   if (takes_stream_) {
-    body_.append(piece);
-    pump_lines();
-  } else if (last && body_.empty()) {
-    whole_body_ = Bytes::copy_of(piece);
+    (void)body_.feed(piece, last);
+    pump();
   } else {
-    Shared& shared = carrier_.shared();
-    if (shared.collected_bytes + piece.size() > shared.limits.collected_bytes_max) {
-      fail(503, Status(Code::resource_exhausted, "S4003", "too many request bodies are on their way at once")
-                    .with_retry(Retry::later));
-      return;
-    }
-    body_.append(piece);
-    collected_ += piece.size();
-    shared.collected_bytes += piece.size();
+    collect(piece, last);
   }
+}
+
+void JsonExchange::collect(std::string_view piece, bool last) {
+  Shared& shared = carrier_.shared();
+  if (auto done = body_.feed(piece, last); !done) {
+    const bool is_large = done.error().code() == Code::resource_exhausted;
+    fail(is_large ? 413 : 400, std::move(done).error());
+    return;
+  }
+  const std::size_t grown = body_.held_bytes() - collected_;
+  if (shared.collected_bytes + grown > shared.limits.collected_bytes_max) {
+    fail(503, Status(Code::resource_exhausted, "S4003", "too many request bodies are on their way at once")
+                  .with_retry(Retry::later));
+    return;
+  }
+  collected_ += grown;
+  shared.collected_bytes += grown;
 }
 
 void JsonExchange::complete() {
@@ -64,8 +76,8 @@ void JsonExchange::complete() {
     start_call();
     return;
   }
-  body_ended_ = true;
-  pump_lines();
+  body_.feed_end();
+  pump();
 }
 
 Check JsonExchange::check(const Request& request) {
@@ -74,13 +86,8 @@ Check JsonExchange::check(const Request& request) {
   if (facts_.path == "/livez") page_ = Page::livez;
   if (facts_.path == "/readyz" || facts_.path == "/healthz") page_ = Page::readyz;
   if (facts_.path == "/metrics") page_ = Page::metrics;
-  if (request.has_body && facts_.is_post) {
-    const std::string_view type = without_parameters(facts_.content_type);
-    content_ = Content::other;
-    if (is_json_type(type)) content_ = Content::json;
-    if (is_lines_type(type)) content_ = Content::ndjson;
-    if (net::iequals(type, "application/octet-stream")) content_ = Content::bytes;
-  }
+  if (request.has_body && facts_.is_post) content_ = body_kind(facts_.content_type);
+  is_read_ = facts_.is_get;
 
   const ListenerPolicy& policy = carrier_.policy();
   if (Check refusal = check_web(facts_, request, policy, facts_.is_get && page_ == Page::root)) return refusal;
@@ -89,12 +96,22 @@ Check JsonExchange::check(const Request& request) {
   auto target = find_target(carrier_.shared(), policy, facts_.path);
   if (!target) return std::move(target).error();
   target_ = std::move(*target);
-  if (facts_.is_options) return std::nullopt;
+  if (facts_.is_options) return check_preflight();
   if (Check refusal = check_method()) return refusal;
   if (Check refusal = check_token(carrier_.shared(), policy, *target_, facts_.authorization, principal_))
     return refusal;
   if (Check refusal = check_content()) return refusal;
-  return check_connect();
+  if (Check refusal = check_connect()) return refusal;
+  terms_ = AnswerTerms::read(request);
+  return check_accept();
+}
+
+// On a public listener anybody may ask; who is not listed hears that, and not only that nothing was said.
+Check JsonExchange::check_preflight() const {
+  if (facts_.origin.empty() || !carrier_.cors().is_known() || carrier_.cors().is_granted()) return std::nullopt;
+  return Refusal{403, Status(Code::permission_denied, "S4007",
+                             fmt::format("'{}' is not one of the origins in the \"cors\" of this service's manifest",
+                                         facts_.origin))};
 }
 
 Check JsonExchange::check_page_method() const {
@@ -130,26 +147,49 @@ Check JsonExchange::check_method() const {
   return Refusal{405, Status(Code::unimplemented, "S4009", std::move(text)), allowed_methods()};
 }
 
-Check JsonExchange::check_content() const {
-  if (content_ == Content::none) return std::nullopt;
+Check JsonExchange::check_content() {
+  if (content_ == BodyKind::none) return std::nullopt;
   const auto unsupported = [](std::string text) {
     return Refusal{415, Status(Code::invalid_argument, "S4008", std::move(text))};
   };
-  if (!facts_.content_encoding.empty() && !net::iequals(facts_.content_encoding, "identity")) {
+  const auto coding = net::coding_from_name(trim(facts_.content_encoding));
+  if (!coding) {
     return unsupported(
-        fmt::format("Content-Encoding '{}' is not understood; send the body as it is", facts_.content_encoding));
+        fmt::format("Content-Encoding '{}' is not understood; gzip, deflate and zstd are", facts_.content_encoding));
   }
-  if (content_ == Content::other) {
+  coding_ = *coding;
+  if (content_ == BodyKind::other) {
     return unsupported(fmt::format(
-        "Content-Type {} is not understood; send application/json, application/x-ndjson (a "
-        "stream of messages) or application/octet-stream",
+        "Content-Type {} is not understood; send application/json, application/x-ndjson (a stream of messages), "
+        "application/octet-stream, application/x-www-form-urlencoded or multipart/form-data",
         facts_.content_type.empty() ? "is missing, and a body without one" : fmt::format("'{}'", facts_.content_type)));
   }
   const call::CommandDefinition* command = target_->command;
-  if (content_ == Content::ndjson && command != nullptr && !streams_requests(command->stream)) {
+  if (content_ == BodyKind::lines && command != nullptr && !streams_requests(command->stream)) {
     return unsupported(fmt::format("{} takes one message, not a stream: send it as application/json", facts_.path));
   }
   return std::nullopt;
+}
+
+// Where it is known what the command answers. Of the others it is seen when they have.
+Check JsonExchange::check_accept() {
+  const call::CommandDefinition* command = target_->command;
+  if (command == nullptr || terms_ == nullptr || terms_->accept.empty()) return std::nullopt;
+  if (streams_answers(command->stream)) {
+    const auto chosen = choose_type(terms_.get(), {"application/x-ndjson", "text/event-stream", "application/json",
+                                                   "application/ndjson", "application/jsonl"});
+    wants_events_ = chosen == "text/event-stream";
+    if (chosen || command->response_schema.empty() || takes_type(terms_.get(), "application/octet-stream")) {
+      return std::nullopt;
+    }
+  } else if (command->response_schema.empty() || takes_type(terms_.get(), "application/json") ||
+             takes_type(terms_.get(), "application/octet-stream")) {
+    return std::nullopt;
+  }
+  return Refusal{406,
+                 not_acceptable(streams_answers(command->stream) ? "application/x-ndjson, text/event-stream and "
+                                                                   "application/octet-stream"
+                                                                 : "application/json and application/octet-stream")};
 }
 
 Check JsonExchange::check_connect() {
@@ -163,9 +203,10 @@ Check JsonExchange::check_connect() {
 
 // --- Our own pages ---
 
-void JsonExchange::answer_options() {
+void JsonExchange::answer_options(const Request& request) {
   Fields fields;
   const std::string allowed = page_ != Page::none ? "GET, HEAD, OPTIONS" : allowed_methods();
+  if (is_preflight(request, facts_.origin)) carrier_.cors().add_preflight(fields, request, allowed);
   fields.add("allow", allowed);
   carrier_.answer(204, fields, {});
   finish(204);
@@ -219,24 +260,43 @@ void JsonExchange::answer_page() {
 // --- The call ---
 
 // Everything that the head says is kept now: its views don't outlive this.
-void JsonExchange::prepare_call(const Request& request) {
+Check JsonExchange::prepare_call(const Request& request) {
   const call::StreamShape shape = target_->command == nullptr ? call::StreamShape::unary : target_->command->stream;
+  const std::uint64_t bytes_max = carrier_.shared().limits.body_bytes_max;
   streams_answer_ = streams_answers(shape);
-  wants_events_ = streams_answer_ && accepts(facts_.accept, "text/event-stream");
-  takes_stream_ = content_ == Content::ndjson;
+  takes_stream_ = content_ == BodyKind::lines ||
+                  (streams_requests(shape) && (content_ == BodyKind::bytes || content_ == BodyKind::multipart));
+  if (auto begun = body_.begin(content_, takes_stream_, coding_, facts_.content_type, bytes_max); !begun) {
+    return Refusal{400, std::move(begun).error()};
+  }
   if (facts_.has_metadata) {
     if (Check refusal = make_metadata(request, carrier_.shared().limits.metadata_bytes_max, request_metadata_)) {
-      refuse(*refusal);
-      return;
+      return refusal;
     }
   }
-  if (!facts_.is_get) return;
-  std::string text;
-  if (Check refusal = make_message(text)) {
-    refuse(*refusal);
-    return;
+  if (wants_events_ && !facts_.last_event_id.empty()) {
+    // The events of a stream are numbered from where the client was.
+    const std::string_view id = facts_.last_event_id;
+    const bool is_number = id.size() < 19 && std::ranges::all_of(id, [](char c) { return c >= '0' && c <= '9'; });
+    if (is_number) next_event_ = std::stoull(std::string(id)) + 1;
+    if (auto added = request_metadata_.add("last-event-id", id); !added) {
+      return Refusal{400, Status(Code::invalid_argument, "S4012",
+                                 fmt::format("header 'Last-Event-ID': {}", added.error().message()))};
+    }
   }
+  if (!facts_.is_get) return std::nullopt;
+  std::string text;
+  if (Check refusal = make_message(text)) return refusal;
   if (text != "{}") whole_body_ = Bytes::adopt(std::move(text));
+  return std::nullopt;
+}
+
+const ParameterTypes& JsonExchange::parameters() const {
+  Target& target = *target_;
+  if (!target.parameters) {
+    target.parameters = ParameterTypes::from_schema(target.command == nullptr ? "" : target.command->request_schema);
+  }
+  return *target.parameters;
 }
 
 void JsonExchange::start_call() {
@@ -244,9 +304,18 @@ void JsonExchange::start_call() {
   call::Opening opening;
   release_collected();
   if (!takes_stream_) {
-    if (!body_.empty()) whole_body_ = Bytes::adopt(std::move(body_));
-    body_.clear();
-    if (whole_body_.empty() && content_ != Content::bytes) whole_body_ = Bytes::forever("{}");
+    if (content_ != BodyKind::none) {
+      const bool is_form = content_ == BodyKind::form || content_ == BodyKind::multipart;
+      auto whole = body_.take_whole(is_form ? &parameters() : nullptr);
+      if (!whole) {
+        const int status = http_status(whole.error().code());
+        fail(status == 429 ? 413 : status, std::move(whole).error());
+        carrier_.go_on();
+        return;
+      }
+      whole_body_ = std::move(*whole);
+    }
+    if (whole_body_.empty() && content_ != BodyKind::bytes) whole_body_ = Bytes::forever("{}");
     opening = call::Opening::unary(call::Message(std::move(whole_body_)));
     whole_body_ = {};
   }
@@ -276,8 +345,7 @@ Check JsonExchange::make_message(std::string& text) const {
   if (query_value(facts_.query, "connect") == "v1") {
     message = connect_message(facts_.query);
   } else if (!facts_.query.empty() && target.command != nullptr) {
-    if (!target.parameters) target.parameters = ParameterTypes::from_schema(target.command->request_schema);
-    message = target.parameters->to_json(facts_.query);
+    message = parameters().to_json(facts_.query);
   }
   if (!message) {
     const int status = message.error().id() == "S4008" ? 415 : http_status(message.error().code());
@@ -287,50 +355,34 @@ Check JsonExchange::make_message(std::string& text) const {
   return std::nullopt;
 }
 
-void JsonExchange::pump_lines() {
-  if (pumping_) return;
+// Gives the callee what has come of a stream, as far as it has room.
+void JsonExchange::pump() {
+  if (pumping_ || !call_) return;
   pumping_ = true;
-  std::size_t used = 0;
   while (calling_ && !held_) {
-    const std::size_t end = body_.find('\n', lines_scanned_);
-    if (end == std::string::npos) break;
-    lines_scanned_ = end + 1;
-    const std::size_t from = std::exchange(used, end + 1);
-    send_line(std::string_view(body_).substr(from, end - from), call::Last::no);
+    const RequestBody::Next next = body_.next();
+    if (next == RequestBody::Next::need_more) break;
+    if (next == RequestBody::Next::message) {
+      const call::Sent sent = call_->send(call::Message(body_.take_message()), call::Last::no);
+      if (calling_) held_ = sent == call::Sent::held;
+      continue;
+    }
+    if (next == RequestBody::Next::end) {
+      if (!std::exchange(half_closed_, true)) call_->half_close();
+    } else {
+      const bool is_large = body_.error().code() == Code::resource_exhausted;
+      fail(is_large ? 413 : http_status(body_.error().code()), body_.error());
+      carrier_.go_on();
+    }
+    break;
   }
-  body_.erase(0, used);
-  lines_scanned_ = calling_ && !held_ ? body_.size() : 0;
   pumping_ = false;
-  if (!calling_ || held_) return;
-
-  const std::uint64_t line_bytes_max = carrier_.shared().limits.body_bytes_max;
-  if (body_.size() > line_bytes_max) {
-    fail(413, Status(Code::resource_exhausted, "S4003",
-                     fmt::format("a line of the body is longer than {} bytes", line_bytes_max)));
-    carrier_.go_on();
-    return;
-  }
-  if (!body_ended_ || !call_) return;
-  const std::string rest = std::exchange(body_, {});
-  lines_scanned_ = 0;
-  if (trim(rest).empty()) {
-    call_->half_close();
-  } else {
-    send_line(rest, call::Last::yes);
-  }
-}
-
-void JsonExchange::send_line(std::string_view line, call::Last last) {
-  line = trim(line);
-  if (line.empty()) return;
-  const call::Sent sent = call_->send(call::Message(Bytes::copy_of(line)), last);
-  if (calling_ && last == call::Last::no) held_ = sent == call::Sent::held;
 }
 
 void JsonExchange::on_credit() {
   held_ = false;
   if (starting_ || pumping_ || !calling_) return;
-  pump_lines();
+  pump();
   carrier_.go_on();
 }
 

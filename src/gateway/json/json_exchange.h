@@ -1,6 +1,6 @@
 #pragma once
-// A request of plain HTTP: JSON, lines of JSON or bytes go in; JSON, lines, server-sent events or bytes come out. Connect's
-// unary form is this too. And our own pages. Only for gateway/'s own files.
+// A request of plain HTTP: JSON, lines of JSON, forms or bytes go in; JSON, lines, server-sent events or bytes come out.
+// Connect's unary form is this too. And our own pages. Only for gateway/'s own files.
 
 #include <cstdint>
 #include <optional>
@@ -10,6 +10,8 @@
 #include "call/ends.h"
 #include "gateway/admission.h"
 #include "gateway/carrier.h"
+#include "gateway/json/answer_terms.h"
+#include "gateway/json/request_body.h"
 #include "gateway/shared.h"
 #include "loop/loop.h"
 
@@ -18,7 +20,7 @@ namespace shunt::gateway {
 /// Threads: the loop's.
 class JsonExchange final : public Exchange, private call::CallerEvents, private loop::Timer {
  public:
-  explicit JsonExchange(Carrier& carrier) : Exchange(carrier) {}
+  explicit JsonExchange(Carrier& carrier) : Exchange(carrier), events_timer_(*this) {}
 
   void begin(const Request& request) override;
   void body(std::string_view piece, bool last) override;
@@ -30,23 +32,31 @@ class JsonExchange final : public Exchange, private call::CallerEvents, private 
 
  private:
   enum class Form : std::uint8_t { unary, ndjson, events, raw };
-  enum class Content : std::uint8_t { none, json, ndjson, bytes, other };
+  /// Says on an idle stream of events that we are still there.
+  struct EventsTimer final : loop::Timer {
+    explicit EventsTimer(JsonExchange& of) : exchange(of) {}
+    void fire() override { exchange.comment(); }
+    JsonExchange& exchange;
+  };
   enum class Page : std::uint8_t { none, root, livez, readyz, metrics };
 
   Check check(const Request& request);
   Check check_page_method() const;
   Check check_method() const;
-  Check check_content() const;
+  Check check_content();
+  Check check_accept();
+  Check check_preflight() const;
   Check check_connect();
   std::string allowed_methods() const;
 
   void answer_page();
-  void answer_options();
-  void prepare_call(const Request& request);
+  void answer_options(const Request& request);
+  Check prepare_call(const Request& request);
+  const ParameterTypes& parameters() const;
   Check make_message(std::string& text) const;
+  void collect(std::string_view piece, bool last);
   void start_call();
-  void pump_lines();
-  void send_line(std::string_view line, call::Last last);
+  void pump();
 
   void on_metadata(call::Metadata metadata) override;
   void on_message(call::Message message) override;
@@ -56,6 +66,13 @@ class JsonExchange final : public Exchange, private call::CallerEvents, private 
 
   void stream_message(call::Message& message);
   void begin_stream();
+  void write_stream(std::string_view first, std::string_view second = {}, std::string_view third = {});
+  void write_event(std::string_view text);
+  void comment();
+  void answer_message(const call::Metadata& trailers);
+  void answer_read(std::string_view type, std::string_view body, Fields& fields, const call::Metadata& trailers);
+  void answer_coded(int http_status, std::string_view type, std::string_view body, Fields& fields,
+                    const call::Metadata& trailers);
   void end_stream(const Status& status);
   void refuse(const Refusal& refusal);
   void answer_status(int http_status, const Status& status, const call::Metadata* trailers, const Refusal* refusal);
@@ -67,26 +84,31 @@ class JsonExchange final : public Exchange, private call::CallerEvents, private 
   void release_collected();
 
   Facts facts_;  // Its views hold during begin() only.
-  Content content_ = Content::none;
+  BodyKind content_ = BodyKind::none;
+  net::Coding coding_ = net::Coding::identity;  // of the request
   Page page_ = Page::none;
   Form form_ = Form::unary;
   bool head_only_ = false;
   bool wants_events_ = false;
   bool streams_answer_ = false;
   bool starting_ = false;  // inside Router::start: there is no handle yet
-  bool body_ended_ = false;
+  bool is_read_ = false;   // GET of a command without effect
   bool head_written_ = false;
   bool has_message_ = false;
   bool has_too_many_ = false;  // messages for a unary answer
   bool is_shutting_down_ = false;
   bool giving_credit_ = false;
   bool pumping_ = false;
-  std::size_t lines_scanned_ = 0;  // of body_
-  std::size_t owed_ = 0;           // credit not given back yet
-  std::size_t collected_ = 0;      // what body_ counts in Shared::collected_bytes
+  bool half_closed_ = false;
+  std::size_t owed_ = 0;       // credit not given back yet
+  std::size_t collected_ = 0;  // what body_ counts in Shared::collected_bytes
+  std::uint64_t next_event_ = 1;
   TargetPtr target_;
-  std::string body_;
+  Own<AnswerTerms> terms_;
+  RequestBody body_;
   Bytes whole_body_;
+  Own<net::Compressor> compressor_;  // of a streamed answer
+  std::string scratch_;
   call::Message message_;
   call::Metadata request_metadata_;
   call::Metadata metadata_;  // of the answer
@@ -95,7 +117,11 @@ class JsonExchange final : public Exchange, private call::CallerEvents, private 
   std::string log_method_;  // only with an access log
   std::string log_target_;
   Instant began_;
+  EventsTimer events_timer_;
   call::OutgoingHandle call_;
 };
+
+/// Of a 406: what there is.
+Status not_acceptable(std::string_view types);
 
 }  // namespace shunt::gateway

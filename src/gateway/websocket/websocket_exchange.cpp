@@ -5,11 +5,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/names.h"
 #include "gateway/browser.h"
 #include "gateway/media.h"
 #include "gateway/text.h"
 #include "net/forms/parameters.h"
-#include "net/websocket/utf8.h"
 
 namespace shunt::gateway {
 
@@ -29,9 +29,13 @@ bool list_holds(std::string_view list, std::string_view lower) {
   return found;
 }
 
-bool is_utf8(std::string_view text) {
-  net::Utf8Checker checker;
-  return checker.feed(text) && checker.is_whole();
+std::string commands_of(const call::ServiceDefinition& service) {
+  std::string out;
+  for (const auto& [name, command] : service.commands) {
+    if (!out.empty()) out += ", ";
+    out += name;
+  }
+  return out;
 }
 
 // A plain listener may stand behind a proxy that speaks TLS.
@@ -84,13 +88,15 @@ void WebSocketExchange::begin(const Request& request) {
 Check WebSocketExchange::check(const Request& request) {
   facts_ = read_facts(request);
   const ListenerPolicy& policy = carrier_.policy();
-  auto target = find_target(carrier_.shared(), policy, facts_.path);
-  if (!target) {
-    if (Check refusal = check_web(facts_, request, policy, false)) return refusal;
-    return std::move(target).error();
-  }
-  target_ = std::move(*target);
   if (Check refusal = check_origin(request)) return refusal;
+  auto target = find_target(carrier_.shared(), policy, facts_.path);
+  if (!target) return std::move(target).error();
+  target_ = std::move(*target);
+  if (target_->command == nullptr) {
+    return Refusal{404, Status(Code::unimplemented, "S1005",
+                               fmt::format("there is no command '{}'; there are: {}", target_->command_name,
+                                           commands_of(*target_->route->definition)))};
+  }
   if (Check refusal = check_handshake(request)) return refusal;
   if (Check refusal = choose_protocol(request)) return refusal;
   const std::string_view authorization = authorization_.empty() ? facts_.authorization : authorization_;
@@ -100,9 +106,8 @@ Check WebSocketExchange::check(const Request& request) {
 
 // No browser asks first whether a page may open a WebSocket, so a foreign page is refused on every listener.
 Check WebSocketExchange::check_origin(const Request& request) const {
-  const CorsGrant grant(carrier_.shared().cors, target_->route->definition->full_name, facts_.origin);
-  if (Check refusal = check_web(facts_, request, carrier_.policy(), false, grant.is_granted())) return refusal;
-  if (facts_.origin.empty() || grant.is_granted() || is_same_page(facts_, carrier_.policy())) return std::nullopt;
+  if (Check refusal = check_web(facts_, request, carrier_.policy(), false)) return refusal;
+  if (facts_.origin.empty() || request.is_granted || is_same_page(facts_, carrier_.policy())) return std::nullopt;
   return Refusal{403, Status(Code::permission_denied, "S4007",
                              fmt::format("a page of '{}' may not open a WebSocket here; let it in with \"cors\" in the "
                                          "service's manifest",
@@ -139,7 +144,7 @@ Check WebSocketExchange::choose_protocol(const Request& request) {
   if (has_token && !facts_.authorization.empty()) {
     return bad_handshake(400, "a token in Authorization or in Sec-WebSocket-Protocol, not in both");
   }
-  const bool is_typed = target_->command != nullptr && target_->command->transcoder != nullptr;
+  const bool is_typed = target_->command->transcoder != nullptr;
   if (wants_proto && is_typed) {
     protocol_ = proto_protocol;
     encoding_ = call::Encoding::proto;
@@ -150,7 +155,7 @@ Check WebSocketExchange::choose_protocol(const Request& request) {
 }
 
 Check WebSocketExchange::prepare_call(const Request& request) {
-  const call::StreamShape shape = target_->command == nullptr ? call::StreamShape::unary : target_->command->stream;
+  const call::StreamShape shape = target_->command->stream;
   takes_stream_of_messages_ = streams_requests(shape);
   answers_stream_ = streams_answers(shape);
   answers_bytes_ = encoding_ == call::Encoding::proto;
@@ -160,7 +165,7 @@ Check WebSocketExchange::prepare_call(const Request& request) {
       return refusal;
     }
   }
-  if (facts_.query.empty() || takes_stream_of_messages_ || target_->command == nullptr) return std::nullopt;
+  if (facts_.query.empty() || takes_stream_of_messages_) return std::nullopt;
   if (!target_->parameters) target_->parameters = ParameterTypes::from_schema(target_->command->request_schema);
   auto message = target_->parameters->to_json(facts_.query);
   if (!message) return Refusal{http_status(message.error().code()), std::move(message).error()};

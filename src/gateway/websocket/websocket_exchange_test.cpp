@@ -164,10 +164,7 @@ TEST_F(WebSocketTest, each_code_has_its_close_code) {
     EXPECT_TRUE(hear(client).starts_with("{\"$error\":{")) << name;
     EXPECT_EQ(hear(client), "close " + std::string(code) + " S1012 as \"asked\"");
   }
-  Client unknown = open("/prices/nothing");
-  say(unknown, "{}");
-  EXPECT_TRUE(hear(unknown).starts_with("{\"$error\":{\"code\":\"unimplemented\""));
-  EXPECT_TRUE(hear(unknown).starts_with("close 4012 S10"));
+  EXPECT_EQ(ask(handshake("/prices/nothing")).header("shunt-error"), "S1005");
 }
 
 TEST_F(WebSocketTest, a_second_message_to_a_command_that_takes_one_ends_it) {
