@@ -37,9 +37,33 @@ struct Nghttp2Session::Callbacks {
     }
   }
 
+  // What nghttp2 is too kind to: it ignores HEADERS of streams that it has forgotten, and PRIORITY altogether.
+  static bool may_come(Nghttp2Session& session, const nghttp2_frame_hd& frame) {
+    const auto id = static_cast<std::uint32_t>(frame.stream_id);
+    if (frame.type == NGHTTP2_PRIORITY && id == 0) {
+      session.end_with(Http2Error::protocol_error, "PRIORITY of stream 0");
+      return false;
+    }
+    if (frame.type != NGHTTP2_HEADERS) return true;
+    if (session.old_streams_.is_new(id)) {
+      if (id % 2 == 1) session.old_streams_.opened(id);  // Else nghttp2 minds.
+      return true;
+    }
+    if (session.old_streams_.has_ended(id)) {
+      session.end_with(Http2Error::stream_closed, "HEADERS for a stream that its sender had ended");
+      return false;
+    }
+    if (session.old_streams_.was_skipped(id)) {
+      session.end_with(Http2Error::protocol_error, "HEADERS for a stream that was passed over");
+      return false;
+    }
+    return true;
+  }
+
   static int on_begin_frame(nghttp2_session* /*session*/, const nghttp2_frame_hd* frame, void* user) {
     Nghttp2Session& session = self(user);
     if (frame->type == NGHTTP2_DATA) session.frame_left_ = frame->length;
+    if (session.side_ == Side::server && !may_come(session, *frame)) return NGHTTP2_ERR_CALLBACK_FAILURE;
     if (frame->type == NGHTTP2_RST_STREAM) return 0;  // Has a rate of its own.
     if (is_progress(*frame)) {
       session.controls_.earn(2);
@@ -96,7 +120,11 @@ struct Nghttp2Session::Callbacks {
         break;
       }
       case NGHTTP2_RST_STREAM:
-        if (Nghttp2Stream* stream = find(session, frame->hd.stream_id); stream != nullptr) stream->counted_ = true;
+        if (Nghttp2Stream* stream = find(session, frame->hd.stream_id); stream != nullptr) {
+          stream->counted_ = stream->end_heard_ = true;
+        } else {
+          owner.old_streams_.ended(static_cast<std::uint32_t>(frame->hd.stream_id));  // Both of us have reset it.
+        }
         return owner.charge_reset() ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
       case NGHTTP2_PING:
         if ((frame->hd.flags & NGHTTP2_FLAG_ACK) != 0) owner.on_ping_answer(text_of(frame->ping.opaque_data, 8));

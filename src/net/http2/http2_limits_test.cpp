@@ -575,18 +575,61 @@ TEST_F(Http2Raw, data_after_the_end_of_a_request_is_an_error) {
   EXPECT_EQ(server->ears.front().body, "");
 }
 
-TEST_F(Http2Raw, frames_of_a_stream_that_is_over_are_not_told) {
+class Http2Afterwards : public Http2Raw,
+                        public ::testing::WithParamInterface<std::tuple<const char*, std::string, Http2Error>> {};
+
+TEST_P(Http2Afterwards, ends_the_connection) {
   start();
   answer_at_once = true;
-  ASSERT_TRUE(send(whole_post(1)));
+  ASSERT_TRUE(send(whole_post(1) + open_post(3) + frame(rst_stream, 0, 3, number(8)) + whole_post(9)));
   (void)take();
-  EXPECT_EQ(server->ears.front().closes, 1);
-  (void)say(frame(data, end_stream, 1, "x"));
-  (void)say(frame(window_update, 0, 1, number(10)));
-  (void)say(frame(rst_stream, 0, 1, number(8)));
+  for (const Ear& ear : server->ears) EXPECT_EQ(ear.closes, 1);
+  expect_end(say(std::get<1>(GetParam())), std::get<2>(GetParam()));
+  for (const Ear& ear : server->ears) EXPECT_EQ(ear.body, "");
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Each, Http2Afterwards,
+    ::testing::Values(std::tuple("data_after_the_end", frame(data, 0, 1, "x"), Http2Error::stream_closed),
+                      std::tuple("data_after_a_ping", frame(ping, 0, 0, "12345678") + frame(data, end_stream, 1, "x"),
+                                 Http2Error::stream_closed),
+                      std::tuple("data_after_its_reset", frame(data, 0, 3, "x"), Http2Error::stream_closed),
+                      std::tuple("data_after_a_reset_in_the_same_bytes",
+                                 open_post(11) + frame(rst_stream, 0, 11, number(8)) + frame(data, 0, 11, "x"),
+                                 Http2Error::stream_closed),
+                      std::tuple("headers_after_the_end", whole_post(1), Http2Error::stream_closed),
+                      std::tuple("headers_after_its_reset", whole_post(3), Http2Error::stream_closed),
+                      std::tuple("headers_of_a_smaller_stream", whole_post(5), Http2Error::protocol_error),
+                      std::tuple("priority_of_stream_0", frame(priority, 0, 0, std::string(5, '\0')),
+                                 Http2Error::protocol_error)),
+    [](const auto& info) { return std::string(std::get<0>(info.param)); });
+
+TEST_F(Http2Raw, data_of_a_stream_that_is_over_is_seen_however_it_is_torn) {
+  for (std::size_t piece = 1; piece < 12; ++piece) {
+    start();
+    answer_at_once = true;
+    ASSERT_TRUE(send(whole_post(1)));
+    (void)take();
+    std::string bytes = open_post(3) + frame(data, 0, 3, "abc") + frame(data, 0, 1, "xyz");
+    bool whole = true;
+    for (std::size_t at = 0; at < bytes.size() && whole; at += piece) whole = send(bytes.substr(at, piece));
+    EXPECT_FALSE(whole);
+    EXPECT_EQ(server->ears.back().body, "abc");
+    expect_end(take(), Http2Error::stream_closed);
+  }
+}
+
+TEST_F(Http2Raw, frames_of_a_stream_that_we_reset_are_ignored) {
+  start();
+  ASSERT_TRUE(send(open_post(1)));
+  server->ears.front().stream->reset(Http2Error::cancel);
+  (void)take();
+  EXPECT_TRUE(say(frame(data, 0, 1, "x") + frame(window_update, 0, 1, number(10)) +
+                  frame(headers, end_headers | end_stream, 1, field("a", "b")) + frame(rst_stream, 0, 1, number(8)))
+                  .empty());
   EXPECT_EQ(server->ears.front().body, "");
   EXPECT_EQ(server->ears.front().closes, 1);
-  EXPECT_EQ(server->ears.size(), 1U);
+  EXPECT_FALSE(server->session->is_done());
 }
 
 TEST_F(Http2Raw, unknown_frames_and_settings_are_ignored) {

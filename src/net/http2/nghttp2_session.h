@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "net/http2/old_streams.h"
 #include "net/http2/rate.h"
 #include "net/http2/send_queue.h"
 #include "net/http2/session.h"
@@ -140,6 +141,7 @@ class Nghttp2Session final : public Http2Session {
   void on_piece(Nghttp2Stream& stream, std::string_view piece, bool end);
   void on_stream_end(Nghttp2Stream& stream, std::uint32_t error);
   void submit_trailers(Nghttp2Stream& stream);
+  bool is_of_the_living(const FrameWalk::Head& frame);
   bool charge_control();
   bool charge_reset();
 
@@ -158,6 +160,9 @@ class Nghttp2Session final : public Http2Session {
   std::int64_t now_ns_ = 0;
   Rate resets_;
   Rate controls_;
+
+  FrameWalk walk_;
+  OldStreams old_streams_;
 
   Block block_;
   std::size_t frame_left_ = 0;  // Of the DATA frame that is coming in, with its padding.

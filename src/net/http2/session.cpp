@@ -52,7 +52,8 @@ Nghttp2Session::Nghttp2Session(Side side, Http2Events& events, const Http2Limits
       limits_(sane(limits)),
       side_(side),
       resets_(limits.resets_burst, limits.resets_per_second),
-      controls_(limits.control_burst, limits.control_per_second) {
+      controls_(limits.control_burst, limits.control_per_second),
+      walk_(side == Side::server ? NGHTTP2_CLIENT_MAGIC_LEN : 0) {
   const Options options;
   nghttp2_session_callbacks* callbacks = make_callbacks();
   if (callbacks == nullptr) throw std::bad_alloc();
@@ -98,12 +99,25 @@ Result<void> Nghttp2Session::receive(std::string_view bytes, std::int64_t now_ns
   SHUNT_ASSERT(!inside_);
   if (closing_) return broken(0);
   now_ns_ = now_ns;
+  // nghttp2 ignores DATA of streams that it has forgotten, and doesn't tell.
+  const std::size_t good =
+      side_ == Side::server
+          ? walk_.walk(bytes, [this](const FrameWalk::Head& frame) { return is_of_the_living(frame); })
+          : bytes.size();
   inside_ = true;
-  const ssize_t read = nghttp2_session_mem_recv(session_, bytes_of(bytes), bytes.size());
+  const ssize_t read = nghttp2_session_mem_recv(session_, bytes_of(bytes), good);
   inside_ = false;
   if (read < 0) return broken(static_cast<int>(read));
+  if (good < bytes.size()) end_with(Http2Error::stream_closed, "DATA for a stream that its sender had ended");
   if (closing_) return broken(0);  // Our owner's terminate(), from an event.
   return {};
+}
+
+bool Nghttp2Session::is_of_the_living(const FrameWalk::Head& frame) {
+  if (frame.type == NGHTTP2_RST_STREAM) old_streams_.reset_on_wire(frame.stream);
+  if (frame.type != NGHTTP2_DATA) return true;
+  if (old_streams_.was_reset_on_wire(frame.stream)) return false;
+  return old_streams_.is_new(frame.stream) || !old_streams_.has_ended(frame.stream);
 }
 
 bool Nghttp2Session::collect(std::string& out, std::size_t bytes_max) {
@@ -265,6 +279,7 @@ void Nghttp2Session::on_stream_end(Nghttp2Stream& stream, std::uint32_t error) {
   if (stream.unconsumed_ > 0) nghttp2_session_consume_connection(session_, stream.unconsumed_);
   if (error == NGHTTP2_NO_ERROR && !stream.counted_) resets_.earn(1);
   // The peer may have ended it before our reset was framed: it was a reset all the same.
+  if (stream.end_heard_) old_streams_.ended(stream.id());
   finish(stream, error == NGHTTP2_NO_ERROR ? stream.reset_error_ : static_cast<Http2Error>(error));
 }
 
@@ -283,6 +298,7 @@ Result<void> Nghttp2Session::upgrade(std::string_view settings, const Http2Head&
       0) {
     return fail(Code::invalid_argument, "HTTP/2: the HTTP2-Settings of an Upgrade are not those of HTTP/2");
   }
+  old_streams_.opened(1);
   Nghttp2Stream& stream = open(1, nullptr);
   nghttp2_session_set_stream_user_data(session_, 1, &stream);
   stream.head_heard_ = true;
