@@ -136,8 +136,9 @@ int report(const Status& status) {
   write_err(line);
   if (style.is_colored() && !id.empty())
     write_err(style.dim(fmt::format("  more: shunt help {}", printable(id))) + "\n");
-  if (id == "S5015") return exit_unavailable;
-  if (id == "S5004" || id == "S5009" || id == "S5016" || id == "S5017") return exit_usage;
+  // Nobody there; or nobody whom we may believe to be the node.
+  if (id == "S5015" || id == "S5032" || id == "S5033" || id == "S5035") return exit_unavailable;
+  if (id == "S5004" || id == "S5034" || id == "S5009" || id == "S5016" || id == "S5017") return exit_usage;
   return 1;
 }
 
