@@ -216,6 +216,29 @@ Result<TcpAddress> peer_address(int fd) {
   return to_address(address);
 }
 
+Result<Fd> connect_tcp(const TcpAddress& address) {
+  auto target = resolve(address);
+  if (!target) {
+    return fail(Code::unavailable, "S5003",
+                fmt::format("{} is not found: {}", address.to_string(), target.error().message()));
+  }
+  Fd fd(::socket(target->first.base.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return system_failure("make a TCP socket", errno);
+  SHUNT_CHECK(set_no_delay(fd.get()));
+  if (::connect(fd.get(), &target->first.base, target->second) != 0 && errno != EINPROGRESS) {
+    return fail(Code::unavailable, fmt::format("connect to {}: {}", address.to_string(), std::strerror(errno)));
+  }
+  return fd;
+}
+
+Result<void> finish_connect(int fd, const TcpAddress& address) {
+  int error = 0;
+  socklen_t size = sizeof error;
+  if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
+  if (error == 0) return {};
+  return fail(Code::unavailable, fmt::format("connect to {}: {}", address.to_string(), std::strerror(error)));
+}
+
 Result<Fd> listen_unix(const std::string& path, mode_t mode, int backlog) {
   SHUNT_TRY(UnixAddress where, unix_address(path));
   Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));

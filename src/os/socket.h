@@ -44,6 +44,13 @@ Result<TcpAddress> parse_tcp_address(std::string_view text);
 /// Errors: already_exists S5001 when the port is taken, saying what to type; S5003 for a host that does not resolve.
 Result<std::vector<Fd>> listen_tcp(const TcpAddress& address, std::size_t sockets, int backlog = 1024);
 
+/// Begins to connect; the result does not block. When it is writable, finish_connect() says how it went. A host that is a
+/// name is looked up here, which may take as long as the system's resolver does.
+/// Errors: S5003 for a host that does not resolve; unavailable when the system knows at once that nobody is there.
+Result<Fd> connect_tcp(const TcpAddress& address);
+/// Errors: unavailable, with the system's reason.
+Result<void> finish_connect(int fd, const TcpAddress& address);
+
 /// The address that a socket is bound to, in numbers.
 Result<TcpAddress> local_address(int fd);
 /// The address at the other end.

@@ -1,0 +1,182 @@
+// GrpcClient against our own gateway, on real sockets.
+#include "remote/grpc_client.h"
+
+#include "base/check.h"
+#include "call/client_call.h"
+#include "gateway/gateway_rig_test.h"
+#include "os/fd.h"
+
+namespace shunt::remote {
+namespace {
+
+using call::ClientCall;
+using call::Last;
+using call::Opening;
+using gateway::text;
+using loop::Task;
+
+class RemoteGrpc : public gateway::GatewayTest {
+ protected:
+  ~RemoteGrpc() override {
+    scope_.cancel();
+    link_.reset();
+  }
+  void dial(GrpcClientOptions options = {}) {
+    options.address = {"127.0.0.1", ntohs(address_.sin_port)};
+    link_ = GrpcClient::create(*loop_, random_, std::move(options));
+  }
+  Own<ClientCall> open(std::string_view command, Opening opening, Deadline deadline = Deadline::never(),
+                       const call::Metadata* metadata = nullptr) {
+    call::Open open;
+    open.service = "shop.prices";
+    open.command = command;
+    open.deadline = deadline;
+    open.metadata = metadata;
+    return make_own<ClientCall>(*loop_, *link_, open, std::move(opening));
+  }
+  template <typename T>
+  T run(Task<T> task) {
+    std::optional<T> result;
+    scope_.spawn(keep(std::move(task), &result));
+    turn_until([&] { return result.has_value(); });
+    return std::move(*result);
+  }
+  Status finish(ClientCall& call) { return run(call.finish()); }
+  std::string receive(ClientCall& call) {
+    auto message = run(call.receive());
+    return message ? std::string(message->bytes().view()) : "(none)";
+  }
+
+  Own<GrpcClient> link_;
+
+ private:
+  template <typename T>
+  static Task<void> keep(Task<T> task, std::optional<T>* result) {
+    result->emplace(co_await std::move(task));
+  }
+};
+
+TEST_F(RemoteGrpc, calls_go_out_and_answers_come_back) {
+  start();
+  dial();
+  call::Metadata metadata;
+  ASSERT_TRUE(metadata.add("x-colour", "blue"));
+  ASSERT_TRUE(metadata.add("seal-bin", std::string("\0\xff", 2)));
+  auto call =
+      open("echo", Opening::unary(text("hello")), Deadline::after(loop_->now(), std::chrono::minutes(1)), &metadata);
+  EXPECT_EQ(receive(*call), "hello");
+  EXPECT_TRUE(finish(*call).is_ok());
+  EXPECT_EQ(seen_.metadata, metadata);
+  EXPECT_FALSE(seen_.deadline.is_never());
+  auto picture = open("picture", Opening::unary(text("{}")));
+  EXPECT_TRUE(finish(*picture).is_ok());
+  EXPECT_EQ(picture->metadata().find("x-colour"), "blue");
+  auto failed = open("fail", Opening::unary(text("not_found")));
+  const Status status = finish(*failed);
+  EXPECT_EQ(status.code(), Code::not_found);
+  EXPECT_EQ(status.id(), "S1012");
+  EXPECT_EQ(failed->trailers().find("why"), "it is a test");
+  EXPECT_EQ(link_->stats().calls_opened, 3U);
+  EXPECT_EQ(link_->stats().calls_open, 0U);
+}
+
+TEST_F(RemoteGrpc, streams_both_ways) {
+  start();
+  dial();
+  auto chat = open("chat", Opening::empty());
+  for (const std::string_view word : {"1", "2", "3"}) {
+    EXPECT_TRUE(run(chat->send(text(word))));
+    EXPECT_EQ(receive(*chat), "{\"heard\":" + std::string(word) + "}");
+  }
+  chat->half_close();
+  EXPECT_TRUE(finish(*chat).is_ok());
+}
+
+Task<bool> send_many(ClientCall* call, int count, std::size_t size) {
+  const std::string block(size, 'x');
+  for (int i = 0; i < count; ++i) {
+    if (!co_await call->send(text(block))) co_return false;
+  }
+  call->half_close();
+  co_return true;
+}
+
+TEST_F(RemoteGrpc, a_sender_is_held_and_goes_on) {
+  start();
+  dial();
+  auto sum = open("sum", Opening::empty());
+  EXPECT_TRUE(run(send_many(sum.get(), 200, 50'000)));
+  EXPECT_EQ(receive(*sum), "10000000");
+  EXPECT_TRUE(finish(*sum).is_ok());
+}
+
+TEST_F(RemoteGrpc, a_dropped_call_is_cancelled_over_there) {
+  start();
+  dial();
+  auto hang = open("hang", Opening::unary(text("{}")));
+  turn_until([&] { return seen_.running == 1; });
+  hang.reset();
+  turn_until([&] { return seen_.running == 0; });
+}
+
+TEST_F(RemoteGrpc, a_deadline_ends_a_call_here_too) {
+  start();
+  dial();
+  auto hang = open("hang", Opening::unary(text("{}")), Deadline::after(loop_->now(), std::chrono::milliseconds(5)));
+  EXPECT_EQ(finish(*hang).code(), Code::deadline_exceeded);
+}
+
+TEST_F(RemoteGrpc, a_lost_connection_ends_its_calls_and_the_next_call_dials_again) {
+  start();
+  dial();
+  auto hang = open("hang", Opening::unary(text("{}")));
+  turn_until([&] { return seen_.running == 1; });
+  gateway_.reset();
+  const Status lost = finish(*hang);
+  EXPECT_EQ(lost.code(), Code::unavailable) << lost.to_string();
+  EXPECT_EQ(lost.retry(), Retry::reconnect);
+  // Nobody listens now: the attempt fails, and what comes in the pause after it is told so at once.
+  auto refused = open("echo", Opening::unary(text("x")));
+  EXPECT_EQ(finish(*refused).code(), Code::unavailable);
+  auto paused = open("echo", Opening::unary(text("x")));
+  const Status status = finish(*paused);
+  EXPECT_EQ(status.retry(), Retry::later);
+  EXPECT_NE(status.message().find("the next attempt is due in"), std::string::npos) << status.message();
+}
+
+TEST_F(RemoteGrpc, more_calls_than_the_server_takes_wait) {
+  start({.dev = true, .loopback = true}, {.streams_max = 4});
+  dial();
+  std::vector<Own<ClientCall>> calls;
+  for (int i = 0; i < 50; ++i) calls.push_back(open("echo", Opening::unary(text(std::to_string(i)))));
+  int good = 0;
+  for (int i = 0; i < 50; ++i) {
+    const std::string got = receive(*calls[static_cast<std::size_t>(i)]);
+    good += got == std::to_string(i) ? 1 : 0;
+  }
+  EXPECT_EQ(good, 50);
+}
+
+TEST_F(RemoteGrpc, a_drain_refuses_new_calls_and_waits_for_open_ones) {
+  start();
+  dial();
+  auto chat = open("chat", Opening::first(text("1")));
+  EXPECT_EQ(receive(*chat), "{\"heard\":1}");
+  bool drained = false;
+  struct Mark {
+    static Task<void> when(Task<void> task, bool* done) {
+      co_await std::move(task);
+      *done = true;
+    }
+  };
+  scope_.spawn(Mark::when(link_->drain(Deadline::never()), &drained));
+  auto late = open("echo", Opening::unary(text("x")));
+  EXPECT_EQ(finish(*late).retry(), Retry::elsewhere);
+  EXPECT_FALSE(drained);
+  chat->half_close();
+  EXPECT_TRUE(finish(*chat).is_ok());
+  turn_until([&] { return drained; });
+}
+
+}  // namespace
+}  // namespace shunt::remote
