@@ -177,6 +177,7 @@ void GrpcClient::Call::begin(const call::Open& open, call::Opening opening) {
 }
 
 bool GrpcClient::Call::start(GrpcConnection& connection) {
+  if (!connection.is_connected()) return false;  // How many calls the server takes it says first.
   Busy busy(*this);
   net::GrpcRequest request;
   request.path = path_;
@@ -243,7 +244,7 @@ Result<GrpcConnection*> GrpcClient::State::connection() {
                            format_duration(std::chrono::ceil<std::chrono::milliseconds>(pause_until - loop.now()))))
             .with_retry(Retry::later));
   }
-  auto dialled = make_own<GrpcConnection>(loop, options, *this);
+  auto dialled = Own<GrpcConnection>(new GrpcConnection(loop, options, *this));
   if (auto begun = dialled->dial(); !begun) {
     on_lost(*dialled, begun.error(), false);
     return shunt::fail(Status(Code::unavailable, "S1008", why_lost).with_retry(Retry::later));

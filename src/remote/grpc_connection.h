@@ -19,7 +19,7 @@ class GrpcConnection;
 /// What a connection tells its client. It may be given up inside, but not destroyed.
 class GrpcConnectionOwner {
  public:
-  /// The server has answered: calls may begin. Until then they may too, and wait.
+  /// The server has answered: calls may begin.
   virtual void on_connected(GrpcConnection& connection) = 0;
   virtual void on_goaway(GrpcConnection& connection) = 0;
   /// It has ended, and its calls with it. `was_connected`: the server had answered.
