@@ -11,6 +11,7 @@
 
 #include "base/names.h"
 #include "cli/commands.h"
+#include "cli/grpc_call.h"
 #include "cli/node_client.h"
 #include "cli/terminal.h"
 
@@ -180,6 +181,7 @@ int call(const CallCommand& command) {
   if (!endpoint) return report(endpoint.error());
   auto request = read_request(command);
   if (!request) return report(request.error());
+  if (endpoint->grpc) return call_grpc(command, *endpoint, std::move(*request));
   Headers headers = {{"content-type", request->content_type}};
   std::optional<Duration> give_up_after;
   if (command.timeout) {

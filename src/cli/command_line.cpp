@@ -138,6 +138,7 @@ void add_call(CLI::App& app, Raw& raw) {
       "  shunt call cart.total @basket.json --timeout 2s\n"
       "  cat photo.jpg | shunt call thumbs.make - --content-type image/jpeg > thumb.jpg\n"
       "  shunt call prices.get '{\"sku\": \"tea\"}' --at http://127.0.0.1:8080\n"
+      "  shunt call shop.v1.Items.GetItem '{\"sku\": \"tea\"}' --at grpc://127.0.0.1:50051\n"
       "\nAn answer that streams is printed line by line as it comes. Several JSON values on stdin are a request that "
       "streams.\n"
       "Exit code: 0, or the status code's number (3 invalid_argument, 4 deadline_exceeded, 5 not_found, 7 "

@@ -21,7 +21,8 @@ struct Endpoint {
   std::string socket;  ///< Path; empty: TCP.
   std::string host;
   std::string port;
-  std::optional<net::TlsClientOptions> tls;  ///< https://
+  std::optional<net::TlsClientOptions> tls;  ///< https://, grpcs://
+  bool grpc = false;                         ///< grpc://, grpcs://: a call is one of gRPC.
 
   /// For messages.
   [[nodiscard]] std::string to_string() const;

@@ -50,7 +50,7 @@ std::unexpected<Status> bad_address(std::string_view text, std::string_view why)
       Code::invalid_argument, "S5004",
       fmt::format(
           "--at {}: {}. It may be http://ADDR:PORT, https://ADDR:PORT, ADDR:PORT, unix:SOCKET, or a node's data "
-          "folder.",
+          "folder; for `shunt call` also grpc://ADDR:PORT and grpcs://ADDR:PORT.",
           text, why));
 }
 
@@ -99,14 +99,18 @@ Result<Endpoint> find_node(const NodeAddress& node) {
     endpoint.socket = node.data + "/admin.sock";
     return endpoint;
   }
-  const bool secure = at.starts_with("https://");
-  if (secure || at.starts_with("http://")) {
-    std::string_view rest = at.substr(secure ? 8 : 7);
+  endpoint.grpc = at.starts_with("grpc://") || at.starts_with("grpcs://");
+  const bool secure = at.starts_with("https://") || at.starts_with("grpcs://");
+  if (secure || endpoint.grpc || at.starts_with("http://")) {
+    std::string_view rest = at.substr(at.find("://") + 3);
     while (rest.ends_with('/')) rest.remove_suffix(1);
     if (rest.find('/') != std::string_view::npos) return bad_address(at, "has a path, which a node's address has not");
+    const bool grpc = endpoint.grpc;
     SHUNT_TRY(endpoint, tcp_endpoint(at, rest, secure ? "443" : "80"));
+    endpoint.grpc = grpc;
     if (secure) {
       SHUNT_TRY(endpoint.tls, tls_options(node));
+      if (grpc) endpoint.tls->protocols = {"h2"};
     }
     return endpoint;
   }
