@@ -7,7 +7,9 @@
 #include <list>
 #include <map>
 
+#include "base/random.h"
 #include "gateway/gateway_rig_test.h"
+#include "net/websocket/websocket.h"
 
 namespace shunt::gateway {
 namespace {
@@ -378,6 +380,53 @@ TEST_F(Http2Test, too_many_connections_hear_it_in_http2_too) {
   std::string in;
   turn_until([&] { return !read(fd, in); });
   EXPECT_TRUE(in.starts_with("HTTP/1.1 503"));
+}
+
+TEST_F(Http2Test, a_websocket_runs_on_a_stream_beside_other_requests) {
+  start();
+  open();
+  Ear& first = ask("GET", "/shop.prices/echo");
+  until([&] { return first.closed; });  // Before its settings are here a client may not ask.
+
+  SeededRandom masks(3);
+  net::WebSocket socket(net::WebSocket::Role::client, {}, std::nullopt, &masks);
+  Ear& ear = ears_.emplace_back();
+  const net::Header headers[] = {{"sec-websocket-version", "13"}, {"sec-websocket-protocol", "shunt"}};
+  net::Http2Head head;
+  head.method = "CONNECT";
+  head.protocol = "websocket";
+  head.scheme = "http";
+  head.authority = "localhost";
+  head.path = "/shop.prices/chat";
+  head.headers = headers;
+  auto stream = session_->request(head, false, ear);
+  ASSERT_TRUE(stream) << stream.error().to_string();
+  ear.stream = *stream;
+  until([&] { return ear.status != 0; });
+  EXPECT_EQ(ear.status, 200);
+  EXPECT_EQ(ear.headers["sec-websocket-protocol"], "shunt");
+
+  std::string out;
+  socket.send_text("1", out);
+  socket.send_text("", out);
+  ear.stream->send(out, false);
+  Ear& other = ask("GET", "/shop.prices/echo");
+  std::string heard;
+  out.clear();
+  until([&] {
+    socket.feed(std::exchange(ear.body, {}));
+    for (;;) {
+      const net::WebSocket::Event event = socket.next(out);
+      if (event == net::WebSocket::Event::text) heard += socket.take_message();
+      if (event == net::WebSocket::Event::need_more || event == net::WebSocket::Event::closed) break;
+    }
+    return out.size() > 0;  // our goodbye
+  });
+  EXPECT_EQ(heard, R"({"heard":1})");
+  EXPECT_EQ(socket.close_code(), net::CloseCode::normal);
+  ear.stream->send(out, true);
+  until([&] { return ear.closed && other.closed; });
+  EXPECT_EQ(other.status, 200);
 }
 
 }  // namespace
