@@ -66,7 +66,8 @@ def results(start, app, site, descriptors, tmp_path_factory):
     folder = tmp_path_factory.mktemp("web") / "interop"
     shutil.copytree(app, folder)
     manifest = json.loads((folder / "shunt.json").read_text())
-    manifest["http"] = {"cors": {"origins": [f"http://127.0.0.1:{site.server_port}"]}}
+    for service in manifest["services"].values():
+        service["cors"] = {"origins": [f"http://127.0.0.1:{site.server_port}"], "headers": ["interop-name", "interop-text", "interop-bytes-bin"]}
     (folder / "shunt.json").write_text(json.dumps(manifest))
     node = start(folder)
     configuration = {"url": node.url, "descriptors": base64.b64encode(descriptors.read_bytes()).decode()}

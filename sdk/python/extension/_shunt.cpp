@@ -361,12 +361,14 @@ bool utf8(PyObject* object, PyObject*& owner, shunt_slice& out) {
   return true;
 }
 
-/// fail(code, message, id, details, retry): ends the call with a status.
+/// fail(code, message, id, details, retry, trailers=None): ends the call with a status.
 PyObject* handle_fail(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
-  if (count != 5) {
-    PyErr_SetString(PyExc_TypeError, "fail(code, message, id, details, retry)");
+  if (count < 5 || count > 6) {
+    PyErr_SetString(PyExc_TypeError, "fail(code, message, id, details, retry, trailers=None)");
     return nullptr;
   }
+  Pairs trailers;
+  if (count == 6 && !trailers.read(arguments[5])) return nullptr;
   shunt_status status{};
   status.size = sizeof status;
   status.code = static_cast<uint32_t>(PyLong_AsUnsignedLong(arguments[0]));
@@ -377,7 +379,7 @@ PyObject* handle_fail(PyObject* self, PyObject* const* arguments, Py_ssize_t cou
               utf8(arguments[3], kept[2], status.details);
   if (good) {
     if (shunt_call* call = live(as_handle(self))) {
-      state.api->finish(call, &status, nullptr, nullptr, 0);
+      state.api->finish(call, &status, nullptr, trailers.pairs.data(), trailers.pairs.size());
       release(as_handle(self));
     }
   }

@@ -174,7 +174,7 @@ class AsyncRuntime(Runtime):
             reason = handle.cancelled
             fail(handle, cancelled_error(reason) if reason else Error(CANCELLED, "the handler was cancelled", id="S1012"))
         else:
-            self.failed(run.command, handle, error)
+            self.failed(run.command, handle, error, run.call)
 
     def service(self, name: str) -> Any:
         return AsyncServiceClient(self, name, None, None, (), False)

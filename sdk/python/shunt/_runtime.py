@@ -263,7 +263,7 @@ class Runtime:
             self.unsent = True
             finish(command, handle, call, result)
         except BaseException as error:
-            self.failed(command, handle, error)
+            self.failed(command, handle, error, call)
 
     def start(self, run: Run, data: bytes) -> None:
         """Runs the handler of a call that is not simple."""
@@ -286,7 +286,7 @@ class Runtime:
             else:
                 finish(command, handle, run.call, result)
         except BaseException as error:
-            self.failed(command, handle, error)
+            self.failed(command, handle, error, run.call)
 
     def start_async(self, run: Run, arguments: dict[str, Any]) -> None:
         raise AssertionError("an async handler needs AsyncRuntime")
@@ -328,7 +328,7 @@ class Runtime:
                 return
         except BaseException as error:
             run.generator = None
-            self.failed(run.command, handle, error)
+            self.failed(run.command, handle, error, run.call)
             return
         self.make_runnable(run)
 
@@ -381,11 +381,12 @@ class Runtime:
         hint = nearest(name, self.commands)
         fail(handle, Error(UNIMPLEMENTED, f'there is no command "{name}"{hint or "; there are: " + known}', id="S1005"))
 
-    def failed(self, command: Command, handle: Any, error: BaseException) -> None:
-        """Answers for a handler that raised: its Error as it is, all else as internal, with the traceback in our log."""
+    def failed(self, command: Command, handle: Any, error: BaseException, call: Any = None) -> None:
+        """Answers for a handler that raised: its Error as it is, with the trailers that it had set; all else as internal,
+        with the traceback in our log."""
         self.unsent = True
         if isinstance(error, Error):
-            fail(handle, error)
+            fail(handle, error, call)
             return
         report(command, error)
         fail(
@@ -435,14 +436,22 @@ def dumps_answer(command: Command, value: Any) -> bytes:
         ) from None
 
 
-def fail(handle: Any, error: Error) -> None:
+def fail(handle: Any, error: Error, call: Any = None) -> None:
     details = ""
     if error.details:
         try:
             details = dumps(error.details).decode()
         except (TypeError, ValueError, RecursionError) as problem:
             print(f"shunt: the details of {error!r} can't be written as JSON: {problem}", file=sys.stderr, flush=True)
-    handle.fail(error._number, error.message, error.id, details, error.retry)
+    try:
+        trailers = trailers_of(call)
+    except (TypeError, ValueError, AttributeError) as problem:
+        print(f"shunt: the trailers beside {error!r} can't be sent: {problem}", file=sys.stderr, flush=True)
+        trailers = None
+    if trailers:
+        handle.fail(error._number, error.message, error.id, details, error.retry, trailers)
+    else:
+        handle.fail(error._number, error.message, error.id, details, error.retry)
 
 
 _HERE = os.path.dirname(os.path.abspath(__file__))

@@ -123,8 +123,9 @@ class FakeHandle:
             self.status = (0, "", "", "", 0)
             self.release()
 
-    def fail(self, code: int, message: str, id: str, details: str, retry: int) -> None:
+    def fail(self, code: int, message: str, id: str, details: str, retry: int, trailers: Any = None) -> None:
         if self.is_open:
+            self.trailers = trailers or ()
             self.status = (code, message, id, details, retry)
             self.release()
 

@@ -551,6 +551,22 @@ def fails(**_):
     raise shunt.Error("not_found", "no such item", [{"sku": "x"}], id="S1")
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_the_trailers_that_were_set_go_with_an_error_too(service, is_async):
+    def refuse(call):
+        call.trailers["seen"] = "yes"
+        raise shunt.Error("not_found", "no such item")
+
+    async def refuse_async(call):
+        refuse(call)
+
+    service.command(name="refuse")(refuse_async if is_async else refuse)
+    worker = FakeWorker()
+    handle = worker.incoming("refuse", b"{}")
+    Client(service)._run(worker)
+    assert (handle.status[:2], dict(handle.trailers)) == ((5, "no such item"), {"seen": "yes"})
+
+
 def test_a_sync_handler_calls_and_waits(service):
     @service.command
     def total(call, skus: list[str]):
