@@ -3,6 +3,7 @@
 #include <shunt/service.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -14,7 +15,7 @@ SHUNT_FIELDS(CountRequest, to, bytes)
 
 struct Number {
   std::int32_t value = 0;
-  shunt::Bytes data;
+  std::optional<shunt::Bytes> data;
 };
 SHUNT_FIELDS(Number, value, data)
 
@@ -37,7 +38,7 @@ shunt::Task<shunt::Result<void>> count(shunt::Call&, CountRequest request, shunt
   for (std::int32_t value = 0; value < request.to; ++value) {
     Number number;
     number.value = value;
-    number.data.data.assign(static_cast<std::size_t>(request.bytes), 'x');
+    if (request.bytes > 0) number.data = shunt::Bytes(std::string(static_cast<std::size_t>(request.bytes), 'x'));
     if (!co_await out.send(number)) break;
   }
   co_return {};

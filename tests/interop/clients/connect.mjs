@@ -145,7 +145,10 @@ export function declareTransport(test, registry, name, transport, { sends, both 
     equal(lengths, Array(20).fill(200_000));
   });
   test(`${name}: what does not exist`, async () => {
-    const error = ConnectError.from(await refused(createClient({ ...registry.getService("interop.v1.Echo"), typeName: "interop.v1.Nobody" }, transport).unary({})));
+    const service = registry.getService("interop.v1.Echo");
+    const nobody = { ...service, typeName: "interop.v1.Nobody" };
+    nobody.methods = [{ ...service.method.unary, parent: nobody }];
+    const error = ConnectError.from(await refused(createClient(nobody, transport).unary({})));
     check([Code.Unimplemented, Code.NotFound].includes(error.code), `${error}`);
   });
 }
