@@ -26,7 +26,10 @@ void Shared::read_routing() {
   contracts_.clear();
   for (const auto& [name, route] : targets_of_->routes) {
     const auto& contract = route->definition->contract;
-    if (contract && !contract->is_derived()) contracts_.emplace(contract->service_name(), route.get());
+    if (!contract) continue;
+    // A derived one is known by its own name, unless that is none in protobuf; another service of that name goes first.
+    if (contract->is_derived() && targets_of_->routes.contains(std::string(contract->service_name()))) continue;
+    contracts_.emplace(contract->service_name(), route.get());
   }
 }
 
