@@ -17,6 +17,10 @@ namespace shunt::call {
 enum class Encoding : std::uint8_t {
   json,   ///< A JSON text. Bytes that are neither count as this too: they are passed as they are.
   proto,  ///< A protobuf message of the command's type.
+  /// protobuf's JSON of the command's type, as generated clients write and read it. Of types derived from code it differs
+  /// from `json`, which is the handler's own, in a few places (spec/derived-proto.md); otherwise it is the same. Only callers
+  /// have it; no handler and no wire.
+  proto_json,
 };
 
 enum class Side : std::uint8_t { request, response };

@@ -182,6 +182,18 @@ const std::shared_ptr<const Routing>& Router::routing() const { return state_->r
 loop::Loop& Router::loop() { return state_->context.loop; }
 std::size_t Router::loop_index() const { return state_->context.loop_index; }
 
+namespace {
+
+/// How the caller's messages are written, as far as it matters for this command.
+Encoding encoding_of(const CallStart& start, const Resolved& target) {
+  if (start.encoding != Encoding::proto_json) return start.encoding;
+  const auto& contract = target.route->definition->contract;
+  const bool differs = target.command->transcoder != nullptr && contract != nullptr && contract->is_derived();
+  return differs ? Encoding::proto_json : Encoding::json;
+}
+
+}  // namespace
+
 OutgoingHandle Router::start(const CallStart& start, CallerEvents& events, Opening opening) {
   auto& state = *state_;
   auto resolved = state.resolve(start);
@@ -194,8 +206,9 @@ OutgoingHandle Router::start(const CallStart& start, CallerEvents& events, Openi
                                      start.service, start.command, hops_max)});
   }
   const Resolved& target = **resolved;
-  if (target.command->transcoder != nullptr && start.encoding != target.command->encoding) {
-    auto* outer = new TranscodedCall(target.command->transcoder, start.encoding, target.command->encoding, events);
+  const Encoding written = encoding_of(start, target);
+  if (target.command->transcoder != nullptr && written != target.command->encoding) {
+    auto* outer = new TranscodedCall(target.command->transcoder, written, target.command->encoding, events);
     OutgoingHandle handle(outer);
     if (!outer->turn_opening(opening)) return handle;
     CallStart turned = start;
@@ -206,7 +219,13 @@ OutgoingHandle Router::start(const CallStart& start, CallerEvents& events, Openi
   }
   auto* call = new RoutedCall(state.context, target.route, *target.command, *target.stats, events);
   OutgoingHandle handle(call);
-  call->begin(start, std::move(opening));
+  if (written == start.encoding) {
+    call->begin(start, std::move(opening));
+  } else {
+    CallStart plain = start;
+    plain.encoding = written;
+    call->begin(plain, std::move(opening));
+  }
   return handle;
 }
 

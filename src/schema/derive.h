@@ -16,8 +16,7 @@ namespace shunt::schema {
 struct Derived {
   // Owners: the definition, and whoever copies it.
   std::shared_ptr<const call::Contract> contract;
-  /// By command. The handler's side is JSON (or, without a schema, bytes); see derived/transcoder.h for what a conversion
-  /// from JSON to JSON is.
+  /// By command. The handler's side is JSON or, without a schema, bytes.
   std::map<std::string, std::shared_ptr<const call::Transcoder>, std::less<>> transcoders;
 };
 

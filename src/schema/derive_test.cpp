@@ -150,7 +150,7 @@ std::string own_form(const std::string& schema, const std::string& json) {
   const auto derived = derive(with_request(schema));
   if (!derived) return derived.error().to_string();
   return std::string(
-      transcoder(*derived).convert(Side::request, Encoding::json, Encoding::json, Bytes::copy_of(json))->view());
+      transcoder(*derived).convert(Side::request, Encoding::proto_json, Encoding::json, Bytes::copy_of(json))->view());
 }
 
 std::string fields(const std::string& properties, const std::string& required = "") {
@@ -548,9 +548,29 @@ TEST(DerivedTranscoder, a_request_may_be_protobufs_json) {
   const std::string list = R"({"type":"array","items":{"type":"integer"}})";
   EXPECT_EQ(own_form(list, R"({"value":["1",2]})"), "[1,2]");
   EXPECT_EQ(own_form(list, "[1]"), "[1]");
+  EXPECT_EQ(own_form("", R"("AAE=")"), std::string("\x00\x01", 2));
+  EXPECT_EQ(own_form("", "as it is"), "as it is");
+  EXPECT_EQ(own_form(R"({"type":"null"})", "{}"), "null");
   const std::string map = R"({"type":"object","additionalProperties":{"type":"integer"}})";
   EXPECT_EQ(own_form(map, R"({"value":{"a":1}})"), R"({"a":1})");
   EXPECT_EQ(own_form(map, R"({"value":1})"), R"({"value":1})");
+}
+
+TEST(DerivedTranscoder, an_answer_may_be_protobufs_json) {
+  const auto answer = [](const std::string& schema, const std::string& json) {
+    const auto derived = derive(service_of("shop.cart", {{"put", {"{}", schema}}}));
+    return std::string(transcoder(*derived)
+                           .convert(Side::response, Encoding::json, Encoding::proto_json, Bytes::copy_of(json))
+                           ->view());
+  };
+  EXPECT_EQ(answer(R"({"type":"object"})", R"({"a":1})"), R"({"a":1})");
+  EXPECT_EQ(answer(fields(R"("a_b":{"type":"integer"})"), R"({"a_b":1})"), R"({"a_b":1})");
+  EXPECT_EQ(answer(R"({"type":"array","items":{"type":"integer"}})", "[1,2]"), R"({"value":[1,2]})");
+  EXPECT_EQ(answer(R"({"type":"object","additionalProperties":{"type":"integer"}})", R"({"a":1})"),
+            R"({"value":{"a":1}})");
+  EXPECT_EQ(answer(R"({"type":"string"})", R"("tea")"), R"("tea")");
+  EXPECT_EQ(answer(R"({"type":"null"})", "null"), "{}");
+  EXPECT_EQ(answer("", std::string("\x00\x01", 2)), R"("AAE=")");
 }
 
 TEST(DerivedTranscoder, bytes_that_are_no_message_are_told) {
@@ -714,7 +734,7 @@ TEST_F(DerivedBesideProtobuf, random_messages_come_back_and_protobuf_agrees) {
     std::string canonical;
     ASSERT_TRUE(pb::util::MessageToJsonString(*theirs, &canonical).ok());
     const auto own =
-        transcoder(derived_).convert(Side::request, Encoding::json, Encoding::json, Bytes::copy_of(canonical));
+        transcoder(derived_).convert(Side::request, Encoding::proto_json, Encoding::json, Bytes::copy_of(canonical));
     const auto again = transcoder(derived_).convert(Side::request, Encoding::json, Encoding::proto, *own);
     ASSERT_TRUE(again.has_value()) << canonical << own->view();
     Own<pb::Message> third(factory.GetPrototype(type_)->New());

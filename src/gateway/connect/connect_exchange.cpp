@@ -190,7 +190,7 @@ void ConnectExchange::start_call(call::Opening opening) {
   start.metadata = request_metadata_.empty() ? nullptr : &request_metadata_;
   start.deadline = deadline_;
   start.principal = &principal_;
-  start.encoding = form_.encoding;
+  start.encoding = form_.encoding == call::Encoding::json ? call::Encoding::proto_json : form_.encoding;
   calling_ = starting_ = true;
   call::OutgoingHandle handle = carrier_.shared().router.start(start, *this, std::move(opening));
   starting_ = false;
@@ -402,7 +402,10 @@ void ConnectExchange::end_stream(const Status& status, const call::Metadata& tra
 void ConnectExchange::answer_message(const call::Metadata& trailers) {
   Fields fields;
   const auto type = metadata_.find("content-type");
-  const bool has_own = form_.encoding == call::Encoding::json && type && net::is_header_value(*type);
+  // What a handler calls by a type of its own is its own bytes; a client that knows the types gets these.
+  const auto& contract = target_->route->definition->contract;
+  const bool is_typed = contract && contract->is_derived();
+  const bool has_own = form_.encoding == call::Encoding::json && !is_typed && type && net::is_header_value(*type);
   fields.add("content-type", has_own ? *type : form_.content_type());
   fields.add("vary", "accept-encoding");
   add_metadata(fields, metadata_);

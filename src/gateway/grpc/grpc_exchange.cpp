@@ -137,7 +137,7 @@ void GrpcExchange::start_call(call::Opening opening) {
     start.metadata = request_metadata_.empty() ? nullptr : &request_metadata_;
     start.deadline = deadline();
     start.principal = &principal_;
-    start.encoding = type_.codec == net::GrpcCodec::json ? call::Encoding::json : call::Encoding::proto;
+    start.encoding = type_.codec == net::GrpcCodec::json ? call::Encoding::proto_json : call::Encoding::proto;
     handle = shared.router.start(start, *this, std::move(opening));
   }
   starting_ = false;

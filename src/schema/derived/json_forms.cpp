@@ -142,10 +142,20 @@ std::optional<std::string_view> unwrapped(std::string_view json, const FieldType
   return is_wrapper ? std::optional(value) : std::nullopt;
 }
 
+/// The bytes of a base64 string alone.
+std::optional<std::string> bytes_of(std::string_view json) {
+  JsonReader in(json);
+  std::string_view text;
+  if (in.peek() != JsonKind::string || !in.string(text)) return std::nullopt;
+  auto bytes = decode_base64(text);
+  return in.finish() ? std::move(bytes) : std::nullopt;
+}
+
 }  // namespace
 
 std::optional<std::string> to_own_json(const BodyType& body, std::string_view json) {
-  if (body.form == Form::raw) return std::nullopt;
+  if (body.form == Form::raw) return bytes_of(json);
+  if (body.form == Form::empty) return "null";
   if (body.form == Form::wrapped) {
     if (const auto inner = unwrapped(json, body.message->fields.front())) {
       Rewriter rewriter(*inner);

@@ -8,15 +8,26 @@ namespace shunt::schema::derived {
 
 Result<Bytes> DerivedTranscoder::convert(call::Side side, call::Encoding from, call::Encoding to,
                                          const Bytes& message) const {
+  using call::Encoding;
   const BodyType& type = body(side);
-  if (from == call::Encoding::json && to == call::Encoding::json) {
-    auto changed =
-        side == call::Side::request ? to_own_json(type, message.view()) : to_proto_json(type, message.view());
-    return changed ? Bytes::adopt(*std::move(changed)) : message;
-  }
   if (from == to) return message;
-  SHUNT_TRY(std::string out,
-            from == call::Encoding::json ? encode(type, message.view()) : decode(type, message.view()));
+  if (from == Encoding::proto_json && to == Encoding::json) {
+    auto own = to_own_json(type, message.view());
+    return own ? Bytes::adopt(*std::move(own)) : message;
+  }
+  if (from == Encoding::json && to == Encoding::proto_json) {
+    auto theirs = to_proto_json(type, message.view());
+    return theirs ? Bytes::adopt(*std::move(theirs)) : message;
+  }
+  if (from == Encoding::proto && to == Encoding::proto_json) {
+    SHUNT_TRY(const std::string own, decode(type, message.view()));
+    return Bytes::adopt(to_proto_json(type, own).value_or(own));
+  }
+  if (from == Encoding::proto_json) {
+    SHUNT_TRY(std::string out, encode(type, to_own_json(type, message.view()).value_or(std::string(message.view()))));
+    return Bytes::adopt(std::move(out));
+  }
+  SHUNT_TRY(std::string out, from == Encoding::json ? encode(type, message.view()) : decode(type, message.view()));
   return Bytes::adopt(std::move(out));
 }
 

@@ -12,10 +12,9 @@
 
 namespace shunt::schema::derived {
 
-/// Of the command at that index. Besides proto to JSON and back, `convert` of a request from json to json accepts what
-/// protobuf's JSON also has (lowerCamel names, integers as strings, base64url, the field `value` around a list) and gives the
-/// handler's own; of an answer from json to json it gives protobuf's JSON of the message. JSON that does not fit is passed
-/// as it is then: who reads it says what is wrong.
+/// Of the command at that index. From proto_json it accepts what protobuf's JSON has besides the handler's own (lowerCamel
+/// names, integers as strings, base64url, the field `value` around a list); JSON that does not fit is passed as it is: who
+/// reads it says what is wrong.
 /// Threads: any; immutable.
 class DerivedTranscoder final : public call::Transcoder {
  public:
