@@ -118,6 +118,7 @@ void put_in_order(const Description& description, const std::string& name, std::
 Result<schema::Typed> make_types(const Description& description, const std::string& service) {
   schema::TypedParts parts;
   parts.service = service;
+  parts.form.numbers = true;  // For people, and as Shunt's own services answer over HTTP.
   std::vector<std::string> done;
   for (const auto& [name, descriptor] : description.files) {
     put_in_order(description, name, done, parts.files);

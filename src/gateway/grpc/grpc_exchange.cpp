@@ -27,6 +27,24 @@ std::string_view number_of(Code code) {
   return numbers[static_cast<std::size_t>(code)];
 }
 
+// Clients take 8 KiB of trailers by default, all together; beyond it they would tell that and not what went wrong.
+constexpr std::size_t message_bytes_max = 2u << 10;
+constexpr std::size_t details_bytes_max = 4u << 10;
+
+std::string_view shortened(std::string_view text) {
+  if (text.size() <= message_bytes_max) return text;
+  std::size_t end = message_bytes_max;
+  while (end > 0 && (text[end] & 0xc0) == 0x80) --end;  // Not inside a character.
+  return text.substr(0, end);
+}
+
+std::string details_of(const Status& status) {
+  std::string details = net::encode_rpc_status(status);
+  if (details.size() <= details_bytes_max) return details;
+  return net::encode_rpc_status(
+      Status(status.code(), status.id(), std::string(shortened(status.message()))).with_retry(status.retry()));
+}
+
 // What HTTP says of a path, gRPC says of a method.
 Status as_grpc(Refusal refusal) {
   if (refusal.http_status != 404) return std::move(refusal.status);
@@ -83,6 +101,9 @@ Check GrpcExchange::check(const Request& request) {
     is_builtin_ = true;
     path_ = facts.path;
     shape = *builtin;
+    if (type_.codec == net::GrpcCodec::json) {
+      return Refusal{415, Status(Code::unimplemented, "S4008", "health and reflection speak protobuf, not JSON")};
+    }
   } else {
     auto target = find_target(shared, policy, facts.path);
     if (!target) return std::move(target).error();
@@ -350,8 +371,10 @@ void GrpcExchange::write_body(std::string_view first, std::string_view second) {
 void GrpcExchange::add_trailers(Fields& fields, const Status& status, const call::Metadata& trailers) const {
   fields.add("grpc-status", number_of(status.code()));
   if (!status.is_ok()) {
-    if (!status.message().empty()) fields.add_copy("grpc-message", net::encode_grpc_message(status.message()));
-    const std::string details = net::encode_rpc_status(status);
+    if (!status.message().empty()) {
+      fields.add_copy("grpc-message", net::encode_grpc_message(shortened(status.message())));
+    }
+    const std::string details = details_of(status);
     if (!details.empty()) fields.add_copy("grpc-status-details-bin", encode_base64(details));
     if (status.id() == "S4051") fields.add("grpc-accept-encoding", codings_taken);
   }

@@ -158,6 +158,22 @@ TEST_F(Grpc, a_failed_call_has_code_message_details_and_trailers) {
   EXPECT_EQ(heard.find(heard.trailers, "why"), "it is a test");
 }
 
+Task<Status> tell_long(Seen*, ServerCall* call) {
+  (void)co_await call->receive();
+  co_return Status(Code::aborted, "S1012", "\xc3\xa9" + std::string(50'000, 'x'))
+      .with_details(R"([{"type":"a.B","value":")" + std::string(40'000, 'A') + "\"}]");
+}
+
+TEST_F(Grpc, an_error_too_long_for_trailers_is_cut) {
+  define("long", tell_long);
+  start();
+  const Heard heard = unary("/prices/long", "{}");
+  EXPECT_EQ(heard.status.code(), Code::aborted);
+  EXPECT_EQ(heard.status.id(), "S1012");
+  EXPECT_EQ(heard.status.message().size(), 2048U);
+  EXPECT_EQ(heard.status.details(), "");
+}
+
 TEST_F(Grpc, metadata_of_an_answer_comes_before_it) {
   start();
   const Heard heard = unary("/prices/picture", "{}");
