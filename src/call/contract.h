@@ -32,6 +32,9 @@ class Transcoder {
   /// Errors: invalid_argument names the field by its path and, for JSON, the line and column (for a response the caller
   /// sees `internal`: it was not the client's fault).
   [[nodiscard]] virtual Result<Bytes> convert(Side side, Encoding from, Encoding to, const Bytes& message) const = 0;
+  /// Whether JSON between a caller and a handler that both take JSON goes through convert() too: a declared message has
+  /// one JSON, and a handler gets and gives no other.
+  [[nodiscard]] virtual bool checks_json() const { return false; }
   /// The full names of the message types: "shop.v1.Item".
   [[nodiscard]] virtual std::string_view type_name(Side side) const = 0;
 };

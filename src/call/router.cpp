@@ -207,7 +207,9 @@ OutgoingHandle Router::start(const CallStart& start, CallerEvents& events, Openi
   }
   const Resolved& target = **resolved;
   const Encoding written = encoding_of(start, target);
-  if (target.command->transcoder != nullptr && written != target.command->encoding) {
+  const Transcoder* transcoder = target.command->transcoder.get();
+  if (transcoder != nullptr &&
+      (written != target.command->encoding || (written == Encoding::json && transcoder->checks_json()))) {
     auto* outer = new TranscodedCall(target.command->transcoder, written, target.command->encoding, events);
     OutgoingHandle handle(outer);
     if (!outer->turn_opening(opening)) return handle;

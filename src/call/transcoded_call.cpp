@@ -83,7 +83,16 @@ void TranscodedCall::release() {
 
 void TranscodedCall::on_metadata(Metadata metadata) {
   Keep keep(*this);
-  if (events_ != nullptr) events_->on_metadata(std::move(metadata));
+  if (events_ == nullptr) return;
+  if (metadata.find("content-type")) {
+    // What the handler says of its bytes is not true of what they are turned into.
+    Metadata others;
+    for (const auto& [key, value] : metadata) {
+      if (key != "content-type") others.add_unchecked(key, value);
+    }
+    metadata = std::move(others);
+  }
+  events_->on_metadata(std::move(metadata));
 }
 
 void TranscodedCall::on_message(Message message) {

@@ -72,11 +72,19 @@ std::vector<manifest::Diagnostic> give_contract(manifest::ServiceManifest& servi
                                       "generate the code anew, all of it with one protoc")};
     }
     files = std::move(*read);
+  } else if (!service.described_proto.messages.empty()) {
+    const auto& [command, messages] = *service.described_proto.messages.begin();
+    return {manifest::diagnostic_at(service, "args", "S2078",
+                                    "command '" + command + "' takes " + messages.request +
+                                        ", but neither the code nor the manifest says what that is",
+                                    {}, "name the files that declare it: \"proto\": \"FILE.proto\"")};
   } else {
     return {};
   }
+  auto options = options_of(service);
+  options.make_service = service.proto.empty() && service.methods.empty();
   std::vector<manifest::Diagnostic> out;
-  for (auto& problem : schema::bind_proto(service.definition, files, options_of(service))) {
+  for (auto& problem : schema::bind_proto(service.definition, files, options)) {
     // A key that the manifest does not have is told where the files are named, or the code.
     std::string key = std::move(problem.key);
     if (!service.says(key)) key = service.says("proto") ? "proto" : "args";

@@ -9,6 +9,8 @@
 #include <utility>
 
 #include "base/names.h"
+#include "schema/derived/names.h"
+#include "schema/pool.h"
 #include "schema/typed.h"
 
 namespace shunt::schema {
@@ -47,7 +49,7 @@ class Binder {
       : definition_(definition), files_(files), options_(options) {}
 
   std::vector<BindProblem> bind() {
-    if (const ProtoService* service = choose()) {
+    if (const ProtoService* service = options_.make_service ? find_or_make() : choose()) {
       match(*service);
       check(*service);
       if (!failed()) type(service->name, files_.descriptors);
@@ -112,6 +114,63 @@ class Binder {
                   files_.services.front().methods.empty() ? "Method" : files_.services.front().methods.front().name));
     }
     return nullptr;
+  }
+
+  /// The one with a method for each command that has messages; else one of our own making.
+  const ProtoService* find_or_make() {
+    for (const ProtoService& service : files_.services) {
+      const bool has_all = std::ranges::all_of(options_.messages, [&](const auto& entry) {
+        return std::ranges::any_of(service.methods, [&](const ProtoMethod& method) {
+          return same_name(method.name) == same_name(entry.first) && method.request == entry.second.request &&
+                 method.response == entry.second.response;
+        });
+      });
+      if (has_all) return &service;
+    }
+    make_service();
+    return &files_.services.back();
+  }
+  void make_service() {
+    const std::size_t dot = definition_.full_name.rfind('.');
+    const std::string package =
+        dot == std::string::npos ? "" : derived::to_identifier(definition_.full_name.substr(0, dot));
+    const std::string name = derived::to_identifier(after_last(definition_.full_name, '.'));
+    ProtoService service{.name = package.empty() ? name : package + "." + name, .place = options_.code};
+    pb::FileDescriptorProto file;
+    file.set_name((package.empty() ? name : package + "/" + name) + ".proto");
+    if (!package.empty()) file.set_package(package);
+    file.set_syntax("proto3");
+    for (const std::string& bytes : files_.descriptors) {
+      pb::FileDescriptorProto imported;
+      if (imported.ParseFromString(bytes)) file.add_dependency(imported.name());
+    }
+    auto* to = file.add_service();
+    to->set_name(name);
+    for (const auto& [command, messages] : options_.messages) {
+      const auto found = definition_.commands.find(command);
+      if (found == definition_.commands.end()) continue;
+      const call::StreamShape shape = found->second.stream;
+      ProtoMethod method{.name = derived::to_identifier(command),
+                         .request = messages.request,
+                         .response = messages.response,
+                         .place = place_of(command),
+                         .stream = shape};
+      auto* out = to->add_method();
+      out->set_name(method.name);
+      out->set_input_type("." + method.request);
+      out->set_output_type("." + method.response);
+      out->set_client_streaming(shape == call::StreamShape::client || shape == call::StreamShape::both);
+      out->set_server_streaming(shape == call::StreamShape::server || shape == call::StreamShape::both);
+      service.methods.push_back(std::move(method));
+      for (const std::string& type : {messages.request, messages.response}) {
+        const std::string known = known_file_of(type);
+        if (!known.empty() && std::ranges::find(file.dependency(), known) == file.dependency().end()) {
+          file.add_dependency(known);
+        }
+      }
+    }
+    files_.descriptors.push_back(file.SerializeAsString());
+    files_.services.push_back(std::move(service));
   }
 
   void match(const ProtoService& service) {
@@ -221,7 +280,11 @@ class Binder {
 
   void type(const std::string& service, const std::vector<std::string>& descriptors) {
     TypedParts parts{.files = descriptors, .service = service};
-    for (const auto& [method, command] : bound_) parts.commands.emplace(method->name, command);
+    for (const auto& [method, command] : bound_) {
+      parts.commands.emplace(method->name, command);
+      const call::CommandDefinition& definition = definition_.commands.at(command);
+      if (!definition.request_schema.empty()) parts.handler_schemas.emplace(command, definition.request_schema);
+    }
     auto typed = make_typed(std::move(parts));
     if (!typed) {
       return problem(std::string(typed.error().id()), "proto", std::string(typed.error().message()));
@@ -239,7 +302,7 @@ class Binder {
   }
 
   call::ServiceDefinition& definition_;
-  const ProtoFiles& files_;
+  ProtoFiles files_;
   const BindOptions& options_;
   std::map<const ProtoMethod*, std::string> bound_;
   std::vector<BindProblem> problems_;

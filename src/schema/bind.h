@@ -30,6 +30,9 @@ struct BindOptions {
   std::map<std::string, Messages, std::less<>> messages;    ///< By command: the types that the code works with.
   std::map<std::string, std::string, std::less<>> places;   ///< By command: where in the code, such as "cart.py:12".
   std::string code;                                         ///< The code's file, where a place is missing.
+  /// The files are the code's own: where they declare no service with those commands, one is made of `messages`, named as
+  /// a derived one is.
+  bool make_service = false;
 };
 
 /// Sets the definition's contract, and each bound command's transcoder; effect and descriptions too, where they are not

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <charconv>
 #include <cmath>
 #include <limits>
 #include <set>
@@ -467,7 +468,9 @@ class JsonToWire {
       out.bits = std::bit_cast<std::uint64_t>(*value);
       return true;
     }
-    const auto narrow = static_cast<float>(*value);
+    // Once through double it might be rounded twice.
+    auto narrow = static_cast<float>(*value);
+    (void)std::from_chars(text.data(), text.data() + text.size(), narrow);
     if (std::isinf(narrow) && !std::isinf(*value)) {
       return wrong(at, fmt::format("{} is beyond the largest float", in_.found(at)));
     }

@@ -66,6 +66,11 @@ const pb::FileDescriptor* known_file(const std::string& name) {
   return nullptr;
 }
 
+std::string known_file_of(const std::string& message) {
+  const auto* found = pb::DescriptorPool::generated_pool()->FindMessageTypeByName(message);
+  return found == nullptr || known_file(found->file()->name()) == nullptr ? std::string() : found->file()->name();
+}
+
 Result<Pool> build_pool(std::span<const std::string> files) {
   silence_protobuf();
   (void)known_file("google/protobuf/any.proto");

@@ -35,4 +35,7 @@ void silence_protobuf();
 /// A file of google/protobuf that libprotobuf carries, such as "google/protobuf/timestamp.proto", or nullptr.
 const google::protobuf::FileDescriptor* known_file(const std::string& name);
 
+/// The file of google/protobuf that declares a message of that full name; empty for others.
+std::string known_file_of(const std::string& message);
+
 }  // namespace shunt::schema

@@ -209,6 +209,45 @@ TEST(Bind, contradictions_name_both_places) {
   EXPECT_EQ(rig.service.contract, nullptr);
 }
 
+TEST(Bind, a_service_is_made_of_the_types_that_the_code_works_with) {
+  Rig rig{"fetch-it", "list"};
+  rig.service.full_name = "my-shop.items";
+  rig.service.commands["list"].stream = call::StreamShape::server;
+  rig.options.make_service = true;
+  rig.options.messages["fetch-it"] = {"shop.v1.GetItemRequest", "shop.v1.Item"};
+  rig.options.messages["list"] = {"google.protobuf.Empty", "shop.v1.Item"};
+  const auto problems = rig.bind();
+  ASSERT_TRUE(problems.empty()) << problems[0].message;
+  EXPECT_EQ(rig.service.contract->service_name(), "my_shop.items");
+  EXPECT_EQ(rig.service.contract->command_of("fetch_it"), "fetch-it");
+  EXPECT_EQ(rig.service.commands["list"].transcoder->type_name(call::Side::request), "google.protobuf.Empty");
+  // One of the files has it already: nothing is made.
+  Rig declared{"get_item"};
+  declared.options.make_service = true;
+  declared.options.messages["get_item"] = {"shop.v1.GetItemRequest", "shop.v1.Item"};
+  (void)declared.bind();
+  EXPECT_EQ(declared.service.contract->service_name(), "shop.v1.Items");
+}
+
+TEST(Bind, a_handler_with_a_schema_gets_numbers_and_names_of_the_file) {
+  Rig rig{"Get"};
+  rig.service.commands["Get"].request_schema = R"({"type":"object","properties":{"item_count":{"type":"integer"}}})";
+  constexpr std::string_view text = R"(syntax = "proto3";
+message M { int64 item_count = 1; string text = 2; }
+service items { rpc Get(M) returns (M); })";
+  ASSERT_TRUE(rig.bind(text).empty());
+  const auto& transcoder = *rig.service.commands["Get"].transcoder;
+  auto turned = [&](call::Side side, std::string_view json) {
+    auto out = transcoder.convert(side, call::Encoding::json, call::Encoding::json, Bytes::copy_of(json));
+    return out ? std::string(out->view()) : std::string(out.error().message());
+  };
+  EXPECT_TRUE(transcoder.checks_json());
+  EXPECT_EQ(turned(call::Side::request, R"({"itemCount":"7"})"), R"({"item_count":7,"text":""})");
+  EXPECT_EQ(turned(call::Side::response, R"({"item_count":7,"text":""})"), R"({"itemCount":"7"})");
+  EXPECT_EQ(turned(call::Side::request, R"({"itemCont":1})"),
+            "itemCont: M has no such field; did you mean 'itemCount'? (line 1, column 2 of the M)");
+}
+
 TEST(Bind, what_can_t_be_bound_is_told) {
   EXPECT_EQ(Rig{"other"}.bind()[0].id, "S2076");
   EXPECT_EQ(Rig{"other"}.bind("syntax = \"proto3\";")[0].message, "the .proto files declare messages, but no service");

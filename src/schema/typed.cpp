@@ -44,15 +44,24 @@ class ProtoTranscoder final : public call::Transcoder {
  public:
   // Owners of the types: the transcoders of one service.
   ProtoTranscoder(std::shared_ptr<const Types> types, const MessageType& request, const MessageType& response,
-                  JsonForm form)
-      : types_(std::move(types)), request_(request), response_(response), form_(form) {}
+                  JsonForm request_form, JsonForm response_form)
+      : types_(std::move(types)),
+        request_(request),
+        response_(response),
+        request_form_(request_form),
+        response_form_(response_form) {}
   [[nodiscard]] Result<Bytes> convert(call::Side side, call::Encoding from, call::Encoding to,
                                       const Bytes& message) const override {
-    if (from == to) return message;
     const MessageType& type = of(side);
-    return from == call::Encoding::json ? json_to_wire(*types_, type, message.view())
-                                        : wire_to_json(*types_, type, message.view(), form_);
+    const JsonForm& form = side == call::Side::request ? request_form_ : response_form_;
+    if (from == call::Encoding::proto) {
+      return to == call::Encoding::proto ? message : wire_to_json(*types_, type, message.view(), form);
+    }
+    auto wire = json_to_wire(*types_, type, message.view());
+    if (to == call::Encoding::proto || !wire) return wire;
+    return wire_to_json(*types_, type, wire->view(), form);
   }
+  [[nodiscard]] bool checks_json() const override { return true; }
   [[nodiscard]] std::string_view type_name(call::Side side) const override { return of(side).name; }
 
  private:
@@ -62,8 +71,24 @@ class ProtoTranscoder final : public call::Transcoder {
   std::shared_ptr<const Types> types_;
   const MessageType& request_;
   const MessageType& response_;
-  JsonForm form_;
+  JsonForm request_form_;
+  JsonForm response_form_;
 };
+
+/// How a handler whose schema has some of the fields reads its requests: by the names of the file where it has more of those.
+JsonForm handler_form(const MessageType& type, const std::string& schema, JsonForm form) {
+  int of_file = 0;
+  int of_json = 0;
+  for (const Field& field : type.fields) {
+    if (schema.contains(std::string_view(field.file_key).substr(0, field.file_key.size() - 1))) ++of_file;
+    if (schema.contains(std::string_view(field.key).substr(0, field.key.size() - 1))) ++of_json;
+  }
+  if (of_file == 0 && of_json == 0) return form;
+  form.numbers = true;
+  form.defaults = true;
+  form.file_names = of_file > of_json;
+  return form;
+}
 
 // ---- Everything that a file declares, by its full name.
 
@@ -124,9 +149,13 @@ Result<Typed> make_typed(TypedParts parts) {
     if (method == nullptr) {
       return fail(Code::invalid_argument, "S2074", fmt::format("{} has no method {}", parts.service, name));
     }
-    typed.transcoders.emplace(command, std::make_shared<const ProtoTranscoder>(
-                                           types, *types->message(method->input_type()->full_name()),
-                                           *types->message(method->output_type()->full_name()), parts.form));
+    const MessageType& request = *types->message(method->input_type()->full_name());
+    const MessageType& response = *types->message(method->output_type()->full_name());
+    const auto schema = parts.handler_schemas.find(command);
+    const JsonForm request_form =
+        schema == parts.handler_schemas.end() ? parts.form : handler_form(request, schema->second, parts.form);
+    typed.transcoders.emplace(
+        command, std::make_shared<const ProtoTranscoder>(types, request, response, request_form, parts.form));
   }
   std::set<const pb::FileDescriptor*> seen;
   std::vector<call::Contract::File> files;

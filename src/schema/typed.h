@@ -20,6 +20,8 @@ struct JsonForm {
   bool numbers = false;
   /// Fields without presence are written even when they hold their default.
   bool defaults = false;
+  /// Fields have the names of the .proto file, not their JSON names.
+  bool file_names = false;
   /// What one message may become. Reason: a packed enum of one byte becomes its whole name. Beyond it:
   /// resource_exhausted.
   std::size_t output_bytes_max = std::size_t{64} << 20;
@@ -33,6 +35,9 @@ struct TypedParts {
   std::map<std::string, std::string> commands;  ///< The command that a method is: {"GetItem", "get_item"}.
   bool derived = false;
   JsonForm form = {};
+  /// The JSON Schema that a command's handler has of its request, by command. A handler whose schema names fields reads
+  /// requests with numbers and defaults written out, and by the names that its schema has.
+  std::map<std::string, std::string> handler_schemas = {};
 };
 
 struct Typed {

@@ -107,6 +107,7 @@ class TypesBuilder {
     field.name = from.is_extension() ? "[" + from.full_name() + "]" : from.name();
     field.json_name = from.is_extension() ? field.name : from.json_name();
     field.key = quote_json(field.json_name) + ":";
+    field.file_key = quote_json(field.name) + ":";
     field.number = static_cast<std::uint32_t>(from.number());
     field.type = static_cast<FieldType>(from.type());
     field.repeated = from.is_repeated();

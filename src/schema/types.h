@@ -66,7 +66,8 @@ struct MessageType;
 struct Field {
   std::string name;
   std::string json_name;
-  std::string key;  ///< `"jsonName":`, as it is written.
+  std::string key;       ///< `"jsonName":`, as it is written.
+  std::string file_key;  ///< `"name":`
   std::uint32_t number = 0;
   std::uint32_t index = 0;  ///< In MessageType::fields.
   FieldType type = FieldType::int32;

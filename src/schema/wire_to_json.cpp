@@ -269,7 +269,7 @@ class WireToJson {
       const Field& field = type.fields[i];
       if (field.presence || field.required) continue;
       comma(first);
-      out_ += field.key;
+      out_ += form_.file_names ? field.file_key : field.key;
       if (field.is_map()) {
         out_ += "{}";
       } else if (field.repeated) {
@@ -286,7 +286,7 @@ class WireToJson {
       const std::size_t before = out_.size();
       const bool was_first = first;
       comma(first);
-      out_ += field.key;
+      out_ += form_.file_names ? field.file_key : field.key;
       const std::size_t value_at = out_.size();
       if (!(field.is_map() ? map(field, bytes, begin, end, depth) : repeated(field, bytes, begin, end, depth))) {
         return false;
@@ -299,14 +299,14 @@ class WireToJson {
     }
     if (field.message != nullptr) {
       comma(first);
-      out_ += field.key;
+      out_ += form_.file_names ? field.file_key : field.key;
       return message(field, bytes, begin, end, depth);
     }
     Scalar scalar;
     if (!last(field, bytes, begin, end, scalar)) return what_.empty();  // Nothing that its enum knows: it is unset.
     if (!field.presence && !form_.defaults && scalar.bits == 0 && scalar.text.empty()) return true;
     comma(first);
-    out_ += field.key;
+    out_ += form_.file_names ? field.file_key : field.key;
     return put(field, scalar);
   }
 

@@ -63,12 +63,15 @@ class Command:
         "description",
         "effect",
         "function",
+        "is_proto",
         "is_simple",
         "kind",
         "name",
         "read",
         "read_stream",
+        "request_message",
         "request_schema",
+        "response_message",
         "response_schema",
         "slow",
         "stream_parameter",
@@ -101,8 +104,13 @@ class Command:
         self.takes_call = bool(parameters) and parameters[0].name == "call"
         if self.takes_call:
             del parameters[0]
+        #: The generated protobuf classes of a request and of an answer, where the hints are such.
+        self.request_message: Any = None
+        self.response_message: Any = None
         self._compile_request(parameters, rest)
         self._compile_response(returned)
+        self.is_proto = self.request_message is not None
+        self._check_messages()
         #: One request, answered at once by a plain function: the short way through the runtime.
         self.is_simple = self.kind == SYNC and not self.stream_parameter
 
@@ -113,6 +121,13 @@ class Command:
                 key = only.name
                 self.read = lambda data: {key: data}
                 self.request_schema: Any = None
+                return
+            if is_message(only.hint):
+                self.request_message = only.hint
+                self.request_schema = None
+                parse = _parser(only.hint)
+                self.read = lambda data: {key: parse(data)}
+                key = only.name
                 return
             if self._is_stream(only.hint, _STREAM_IN):
                 self._compile_request_stream(only)
@@ -155,6 +170,12 @@ class Command:
             self.read_stream = lambda data, index: data
             self.request_schema = None
             return
+        if is_message(hint):
+            self.request_message = hint
+            self.request_schema = None
+            parse = _parser(hint)
+            self.read_stream = lambda data, index: parse(data)
+            return
         compiler = Compiler()
         type = self._compile(compiler, hint, f"parameter {parameter.name}")
         check = type.check
@@ -179,6 +200,10 @@ class Command:
         if hint is bytes or hint is bytearray or hint is memoryview:
             self.response_schema: Any = None
             return
+        if is_message(hint):
+            self.response_message = hint
+            self.response_schema = None
+            return
         compiler = Compiler()
         try:
             type = self._compile(compiler, hint, "the answer")
@@ -186,6 +211,22 @@ class Command:
             # An answer is written as what it is; a hint that says more than JSON can is no error.
             type = ANY
         self.response_schema = self._document(compiler, type.schema)
+
+    def _check_messages(self) -> None:
+        """A handler works with protobuf on both sides, or on none; raw bytes may stand on one of them."""
+        request, response = self.request_message, self.response_message
+        if request is not None and response is None and self.response_schema is not None:
+            raise HintError(
+                f"command {self.name}: it takes the protobuf message {request.DESCRIPTOR.full_name}, so it must answer one "
+                f"too: write `-> {request.__name__}`, or whichever it is"
+            )
+        if response is not None and request is None:
+            if self.request_schema is not None:
+                raise HintError(
+                    f"command {self.name}: it answers the protobuf message {response.DESCRIPTOR.full_name}, so its only "
+                    f"parameter (beside call) must be a protobuf message too"
+                )
+            self.is_proto = True
 
     def _document(self, compiler: Compiler, root: dict[str, Any]) -> dict[str, Any]:
         from ._types import Type
@@ -225,6 +266,11 @@ class Command:
             out["request"] = self.request_schema
         if self.response_schema is not None:
             out["response"] = self.response_schema
+        if self.is_proto:
+            out["encoding"] = "proto"
+            if self.request_message is not None and self.response_message is not None:
+                out["request-message"] = self.request_message.DESCRIPTOR.full_name
+                out["response-message"] = self.response_message.DESCRIPTOR.full_name
         if self.timeout is not None:
             out["timeout"] = self.timeout
         if not self.is_async:
@@ -235,3 +281,46 @@ class Command:
 def not_json(error: BaseException) -> Error:
     what = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
     return Error(INVALID_ARGUMENT, f"the request is not JSON: {what}", id="S1030")
+
+
+def is_message(hint: Any) -> bool:
+    """Whether it is a class that protoc generated. By what it can do: the package protobuf is not ours to import."""
+    return (
+        isinstance(hint, type)
+        and hasattr(hint, "DESCRIPTOR")
+        and hasattr(hint, "FromString")
+        and hasattr(hint, "SerializeToString")
+    )
+
+
+def _parser(message: Any) -> Callable[[bytes], Any]:
+    from_string = message.FromString
+    name = message.DESCRIPTOR.full_name
+
+    def parse(data: bytes) -> Any:
+        try:
+            return from_string(data)
+        except Exception as error:
+            raise Error(INVALID_ARGUMENT, f"these bytes are no {name}: {error}", id="S1041") from None
+
+    return parse
+
+
+def descriptors_of(commands: Any) -> list[str]:
+    """The files that the commands' messages are declared in, serialized, each after those that it imports; as base64."""
+    from binascii import b2a_base64
+
+    out: dict[str, str] = {}
+
+    def add(file: Any) -> None:
+        if file.name in out or file.name.startswith("google/protobuf/"):
+            return
+        for each in file.dependencies:
+            add(each)
+        out[file.name] = b2a_base64(file.serialized_pb, newline=False).decode("ascii")
+
+    for command in commands:
+        for message in (command.request_message, command.response_message):
+            if message is not None:
+                add(message.DESCRIPTOR.file)
+    return list(out.values())

@@ -36,7 +36,7 @@ from ._call import (
 )
 from ._command import ASYNC, SYNC_GENERATOR, Command
 from ._error import INTERNAL, UNIMPLEMENTED, Error
-from ._json import dumps
+from ._json import dumps, type_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class Run:
         """Sends one message of a streamed answer."""
         if isinstance(value, (bytes, bytearray, memoryview)):
             data = bytes(value)
-            is_raw = True
+            is_raw = not self.command.is_proto
         else:
             data = dumps_answer(self.command, value)
             is_raw = False
@@ -402,7 +402,7 @@ def finish(command: Command, handle: Any, call: Any, result: Any) -> None:
     """Answers a unary call."""
     if isinstance(result, (bytes, bytearray, memoryview)):
         data = bytes(result)
-        send_metadata(handle, call, True)
+        send_metadata(handle, call, not command.is_proto)
     else:
         data = dumps_answer(command, result)
         if call is not None and call.reply_metadata:
@@ -426,6 +426,8 @@ def trailers_of(call: Any) -> Any:
 
 
 def dumps_answer(command: Command, value: Any) -> bytes:
+    if command.is_proto:
+        return serialize_answer(command, value)
     try:
         return dumps(value)
     except (TypeError, ValueError, RecursionError) as error:
@@ -434,6 +436,25 @@ def dumps_answer(command: Command, value: Any) -> bytes:
         raise Error(
             INTERNAL, f"{command.name} gave an answer that can't be written as JSON; the service's log says why", id="S1032"
         ) from None
+
+
+def serialize_answer(command: Command, value: Any) -> bytes:
+    expected = command.response_message
+    what = ""
+    if expected is not None and not isinstance(value, expected):
+        what = f"it is a {type_name(type(value))}, not a {expected.DESCRIPTOR.full_name}"
+    else:
+        try:
+            data: bytes = value.SerializeToString()
+            return data
+        except Exception as error:
+            what = str(error)
+    print(f"shunt: {command.name}: the answer can't be written as protobuf: {what}", file=sys.stderr, flush=True)
+    raise Error(
+        INTERNAL,
+        f"{command.name} gave an answer that can't be written as protobuf; the service's log says why",
+        id="S1032",
+    )
 
 
 def fail(handle: Any, error: Error, call: Any = None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._command import EFFECTS, Command, is_command_name
+from ._command import EFFECTS, Command, descriptors_of, is_command_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -125,6 +125,9 @@ class Service:
             "sdk": f"python {sdk_version}",
             "commands": {name: command.definition() for name, command in self.commands.items()},
         }
+        descriptors = descriptors_of(self.commands.values())
+        if descriptors:
+            out["descriptors"] = descriptors
         if text:
             out["description"] = text
         version = self._version if self._version is not None else self._module.get("__version__")

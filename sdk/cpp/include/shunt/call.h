@@ -727,6 +727,8 @@ class Client {
   /// One request, one answer: Result<Price> price = co_await prices.call<Price>("get", Item{"apple"});
   template <typename Response = void, typename Request>
   Answer<Response> call(std::string_view command, Request request) const {
+    static_assert(!detail::ProtoMessage<Request> && !detail::ProtoMessage<Response>,
+                  "calls between services carry JSON: a protobuf message is for handlers");
     return Answer<Response>(start(command, detail::to_message(detail::message_type<Request>(), std::move(request))));
   }
   template <typename Response = void>
@@ -737,6 +739,8 @@ class Client {
   /// The answer streams.
   template <typename Response, typename Request>
   Exchange<Response> open(std::string_view command, Request request) const {
+    static_assert(!detail::ProtoMessage<Request> && !detail::ProtoMessage<Response>,
+                  "calls between services carry JSON: a protobuf message is for handlers");
     return Exchange<Response>(start(command, detail::to_message(detail::message_type<Request>(), std::move(request))));
   }
   /// The request streams, and perhaps the answer: open<Sum, Number>("add").

@@ -1,6 +1,7 @@
 #pragma once
 // How values become messages of the C ABI and back. Part of <shunt/service.h>; nothing here is for users.
 
+#include <concepts>
 #include <cstring>
 #include <optional>
 #include <string>
@@ -19,10 +20,18 @@ inline std::string_view view(shunt_slice slice) {
   return slice.size == 0 ? std::string_view() : std::string_view(slice.data, slice.size);
 }
 
+/// A class that protoc generated, by what it can do: this header includes nothing of protobuf's.
+template <typename T>
+concept ProtoMessage = requires(const T message, T parsed, const std::string& text) {
+  { message.SerializeAsString() } -> std::convertible_to<std::string>;
+  { parsed.ParseFromString(text) } -> std::convertible_to<bool>;
+  { message.GetTypeName() } -> std::convertible_to<std::string>;
+};
+
 /// The type that values of T travel as; nullptr: as bytes.
 template <typename T>
 const shunt_type* message_type() {
-  if constexpr (std::is_void_v<T> || std::is_same_v<T, Bytes>) {
+  if constexpr (std::is_void_v<T> || std::is_same_v<T, Bytes> || ProtoMessage<T>) {
     return nullptr;
   } else {
     return &type_of<T>();
@@ -33,8 +42,13 @@ template <typename T>
 shunt_message to_message(const shunt_type* type, T&& value) {
   using Value = std::remove_cvref_t<T>;
   shunt_message message{};
-  if constexpr (std::is_same_v<Value, Bytes>) {
-    auto* owner = new std::string(std::move(value.data));
+  if constexpr (std::is_same_v<Value, Bytes> || ProtoMessage<Value>) {
+    std::string* owner = nullptr;
+    if constexpr (ProtoMessage<Value>) {
+      owner = new std::string(value.SerializeAsString());
+    } else {
+      owner = new std::string(std::move(value.data));
+    }
     message.data = owner->data();
     message.size = owner->size();
     message.owner = owner;
@@ -176,6 +190,10 @@ class Argument {
     if constexpr (std::is_same_v<T, Bytes>) {
       local_.emplace(message != nullptr ? text_of(*message) : std::string());
       return true;
+    } else if constexpr (ProtoMessage<T>) {
+      if (local_.emplace().ParseFromString(message != nullptr ? text_of(*message) : std::string())) return true;
+      error = invalid_argument("these bytes are no " + std::string(local_->GetTypeName())).with_id("S1041");
+      return false;
     } else {
       if (message == nullptr) return read_text(std::string_view(), local_.emplace(), error);
       if (message->type == nullptr) {

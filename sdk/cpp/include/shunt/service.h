@@ -246,6 +246,11 @@ class HandlerCommand final : public Command {
   static constexpr std::string_view stream =
       Taken::reads ? (Taken::writes ? "both" : "client") : (Taken::writes ? "server" : "unary");
   static constexpr bool is_blocking = !waits;
+  /// Takes and gives messages of protobuf, which the node makes of JSON where the caller sends that.
+  static constexpr bool is_proto = ProtoMessage<Request> || ProtoMessage<Response>;
+  static_assert(!is_proto || ((ProtoMessage<Request> || std::is_same_v<Request, Bytes>) &&
+                              (ProtoMessage<Response> || std::is_same_v<Response, Bytes>)),
+                "a command that takes or answers a protobuf message does both (or shunt::Bytes on one side)");
 
   explicit HandlerCommand(Handler handler) : handler_(std::move(handler)) {
     if constexpr (has_request) request = message_type<Request>();
@@ -253,14 +258,22 @@ class HandlerCommand final : public Command {
   }
 
   static void describe(std::string& out) {
+    if constexpr (is_proto) {
+      out += R"(,"encoding":"proto")";
+      if constexpr (ProtoMessage<Request> && ProtoMessage<Response>) {
+        out += R"(,"request-message":")" + std::string(Request().GetTypeName());
+        out += R"(","response-message":")" + std::string(Response().GetTypeName()) + '"';
+      }
+      return;
+    }
     if constexpr (!has_request) {
       out += R"(,"request":{"type":"object","properties":{},"additionalProperties":false})";
-    } else if constexpr (!std::is_same_v<Request, Bytes>) {
+    } else if constexpr (!std::is_same_v<Request, Bytes> && !is_proto) {
       out += ",\"request\":" + json_schema<Request>();
     }
     if constexpr (std::is_void_v<Response>) {
       out += R"(,"response":{"type":"object","properties":{},"additionalProperties":false})";
-    } else if constexpr (!std::is_same_v<Response, Bytes>) {
+    } else if constexpr (!std::is_same_v<Response, Bytes> && !is_proto) {
       out += ",\"response\":" + json_schema<Response>();
     }
   }
@@ -323,7 +336,7 @@ class HandlerCommand final : public Command {
     }
   }
   static std::nullopt_t misfit(std::optional<Error>& error) {
-    error = std::move(*error).with_id("S1030");
+    if (error->id().empty()) error = std::move(*error).with_id("S1030");
     return std::nullopt;
   }
   static bool takes_nothing(const shunt_message* message, std::optional<Error>& error) {
@@ -352,7 +365,7 @@ class HandlerCommand final : public Command {
             return answer(
                 command_, *result, [this](const Error& failed) { this->end(failed); },
                 [this](shunt_message* last) {
-                  if constexpr (std::is_same_v<Answered, Bytes>) this->say_bytes();
+                  if constexpr (std::is_same_v<Answered, Bytes> && !is_proto) this->say_bytes();
                   this->end(ok_status, last);
                 });
           }
@@ -414,7 +427,7 @@ class HandlerCommand final : public Command {
                 command_, result, [this](Error failed) { finish_with_error(std::move(failed)); },
                 [this](shunt_message* last) {
                   Ending ending(*this);
-                  if constexpr (std::is_same_v<Answered, Bytes>) this->say_bytes();
+                  if constexpr (std::is_same_v<Answered, Bytes> && !is_proto) this->say_bytes();
                   this->end(ok_status, last);
                 });
           }
