@@ -18,11 +18,6 @@ std::string_view text_of(const std::uint8_t* data, std::size_t size) {
 struct Nghttp2Session::Callbacks {
   static Nghttp2Session& self(void* user) { return *static_cast<Nghttp2Session*>(user); }
 
-  // Null: the stream is closed, or was never told.
-  static Nghttp2Stream* find(nghttp2_session* session, std::int32_t id) {
-    return static_cast<Nghttp2Stream*>(nghttp2_session_get_stream_user_data(session, id));
-  }
-
   static bool is_progress(const nghttp2_frame_hd& frame) {
     switch (frame.type) {
       case NGHTTP2_DATA:
@@ -94,7 +89,7 @@ struct Nghttp2Session::Callbacks {
                       std::size_t size, void* user) {
     Nghttp2Session& owner = self(user);
     owner.frame_left_ -= std::min(owner.frame_left_, size);
-    Nghttp2Stream* stream = find(session, id);
+    Nghttp2Stream* stream = owner.find(id);
     if (stream == nullptr) {
       nghttp2_session_consume(session, id, size);
       return 0;
@@ -104,12 +99,12 @@ struct Nghttp2Session::Callbacks {
     return 0;
   }
 
-  static int on_frame(nghttp2_session* session, const nghttp2_frame* frame, void* user) {
+  static int on_frame(nghttp2_session* /*session*/, const nghttp2_frame* frame, void* user) {
     Nghttp2Session& owner = self(user);
     switch (frame->hd.type) {
       case NGHTTP2_HEADERS:
       case NGHTTP2_DATA: {
-        Nghttp2Stream* stream = find(session, frame->hd.stream_id);
+        Nghttp2Stream* stream = owner.find(frame->hd.stream_id);
         if (stream == nullptr) break;
         const bool end = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
         if (frame->hd.type == NGHTTP2_HEADERS) {
@@ -120,7 +115,7 @@ struct Nghttp2Session::Callbacks {
         break;
       }
       case NGHTTP2_RST_STREAM:
-        if (Nghttp2Stream* stream = find(session, frame->hd.stream_id); stream != nullptr) {
+        if (Nghttp2Stream* stream = owner.find(frame->hd.stream_id); stream != nullptr) {
           stream->counted_ = stream->end_heard_ = true;
         } else {
           owner.old_streams_.ended(static_cast<std::uint32_t>(frame->hd.stream_id));  // Both of us have reset it.
@@ -147,7 +142,7 @@ struct Nghttp2Session::Callbacks {
       case NGHTTP2_DATA: {
         owner.controls_.earn(4);  // Answered by window updates and pings, mostly.
         if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) break;
-        Nghttp2Stream* stream = find(session, frame->hd.stream_id);
+        Nghttp2Stream* stream = owner.find(frame->hd.stream_id);
         if (stream == nullptr || !stream->close_when_sent_ || stream->end_heard_) break;
         stream->counted_ = true;
         nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
@@ -155,7 +150,7 @@ struct Nghttp2Session::Callbacks {
       }
       case NGHTTP2_RST_STREAM: {
         // What the peer makes us reset is as good to it as what it resets.
-        Nghttp2Stream* stream = find(session, frame->hd.stream_id);
+        Nghttp2Stream* stream = owner.find(frame->hd.stream_id);
         if (stream == nullptr || !(stream->reset_ || stream->counted_)) owner.charge_reset();
         break;
       }
@@ -181,8 +176,9 @@ struct Nghttp2Session::Callbacks {
     return 0;
   }
 
-  static int on_stream_close(nghttp2_session* session, std::int32_t id, std::uint32_t error, void* user) {
-    if (Nghttp2Stream* stream = find(session, id); stream != nullptr) self(user).on_stream_end(*stream, error);
+  static int on_stream_close(nghttp2_session* /*session*/, std::int32_t id, std::uint32_t error, void* user) {
+    Nghttp2Session& owner = self(user);
+    if (Nghttp2Stream* stream = owner.find(id); stream != nullptr) owner.on_stream_end(*stream, error);
     return 0;
   }
 

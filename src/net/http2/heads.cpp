@@ -78,8 +78,8 @@ int Nghttp2Session::on_header(nghttp2_rcbuf* name_buffer, nghttp2_rcbuf* value_b
     nghttp2_rcbuf_incref(name_buffer);
     block_.held.push_back(name_buffer);
   }
-  if (name == "host") block_.host = value;
-  if (name == "content-length") block_.has_length = true;
+  if (name.size() == 4 && name == "host") block_.host = value;
+  if (name.size() == 14 && name == "content-length") block_.has_length = true;
   block_.headers.push_back({name, value});
   return 0;
 }

@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "net/http2/block_pool.h"
 #include "net/http2/old_streams.h"
 #include "net/http2/rate.h"
 #include "net/http2/send_queue.h"
@@ -132,6 +133,7 @@ class Nghttp2Session final : public Http2Session {
   [[nodiscard]] Result<void> can_request(const Http2Head& head) const;
 
   // From nghttp2.
+  Nghttp2Stream* find(std::int32_t id);
   void on_ping_answer(std::string_view opaque);
   int on_header(nghttp2_rcbuf* name, nghttp2_rcbuf* value);
   void on_head(Nghttp2Stream& stream, bool end);
@@ -147,6 +149,7 @@ class Nghttp2Session final : public Http2Session {
 
   Http2Events& events_;
   Http2Limits limits_;
+  BlockPool blocks_;
   Side side_;
   nghttp2_session* session_ = nullptr;
   bool inside_ = false;   // Of receive() or collect(): nghttp2 or our owner's events are on the stack.
@@ -171,7 +174,8 @@ class Nghttp2Session final : public Http2Session {
 
   std::size_t streams_ = 0;
   Nghttp2Stream* open_ = nullptr;
-  Nghttp2Stream* free_ = nullptr;  // Streams for the next ones, at most free_max.
+  Nghttp2Stream* found_ = nullptr;  // The last that was looked for: mostly the next, too.
+  Nghttp2Stream* free_ = nullptr;   // Streams for the next ones, at most free_max.
   std::size_t free_count_ = 0;
 };
 

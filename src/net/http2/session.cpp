@@ -38,6 +38,17 @@ struct Options {
   nghttp2_option* option = nullptr;
 };
 
+BlockPool& pool(void* user) { return *static_cast<BlockPool*>(user); }
+
+nghttp2_mem memory_of(BlockPool& blocks) {
+  return {.mem_user_data = &blocks,
+          .malloc = [](std::size_t bytes, void* user) { return pool(user).allocate(bytes); },
+          .free = [](void* block, void* user) { pool(user).release(block); },
+          .calloc = [](std::size_t count, std::size_t bytes,
+                       void* user) { return pool(user).allocate_zeroed(count, bytes); },
+          .realloc = [](void* block, std::size_t bytes, void* user) { return pool(user).resize(block, bytes); }};
+}
+
 Http2Limits sane(Http2Limits limits) {
   limits.stream_window = std::min(limits.stream_window, window_max);
   limits.connection_window = std::min(limits.connection_window, window_max);
@@ -57,8 +68,10 @@ Nghttp2Session::Nghttp2Session(Side side, Http2Events& events, const Http2Limits
   const Options options;
   nghttp2_session_callbacks* callbacks = make_callbacks();
   if (callbacks == nullptr) throw std::bad_alloc();
-  const int error = side == Side::server ? nghttp2_session_server_new2(&session_, callbacks, this, options.option)
-                                         : nghttp2_session_client_new2(&session_, callbacks, this, options.option);
+  nghttp2_mem memory = memory_of(blocks_);
+  const int error = side == Side::server
+                        ? nghttp2_session_server_new3(&session_, callbacks, this, options.option, &memory)
+                        : nghttp2_session_client_new3(&session_, callbacks, this, options.option, &memory);
   nghttp2_session_callbacks_del(callbacks);
   if (error != 0) throw std::bad_alloc();
   submit_settings();
@@ -257,6 +270,14 @@ Nghttp2Stream& Nghttp2Session::open(std::int32_t id, Http2StreamEvents* events) 
   return *stream;
 }
 
+// Null: the stream is closed, or was never told.
+Nghttp2Stream* Nghttp2Session::find(std::int32_t id) {
+  if (found_ == nullptr || found_->id_ != id) {
+    found_ = static_cast<Nghttp2Stream*>(nghttp2_session_get_stream_user_data(session_, id));
+  }
+  return found_;
+}
+
 // Out of the list before its owner hears of the end, so that nobody meets it there again.
 void Nghttp2Session::finish(Nghttp2Stream& stream, Http2Error error) {
   (stream.previous_ != nullptr ? stream.previous_->next_ : open_) = stream.next_;
@@ -264,6 +285,7 @@ void Nghttp2Session::finish(Nghttp2Stream& stream, Http2Error error) {
   --streams_;
   stream.reset_ = true;  // From here on its owner's wishes go nowhere.
   stream.unconsumed_ = 0;
+  if (found_ == &stream) found_ = nullptr;
   if (stream.events_ != nullptr) stream.events_->on_close(error);
   stream.clear();
   if (free_count_ >= free_max) {
