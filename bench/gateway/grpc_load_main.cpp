@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
@@ -189,7 +190,7 @@ struct Script {
 class Connection {
  public:
   Connection(const Options& options, const Script& script, Totals& totals)
-      : options_(options), script_(script), totals_(totals), calls_(ring) {
+      : options_(options), script_(script), totals_(totals), calls_(ring_size(options)) {
     fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in address{};
     address.sin_family = AF_INET;
@@ -250,9 +251,12 @@ class Connection {
     std::size_t unsent = 0;  // of the message
     std::int64_t window = 0;
   };
-  static constexpr std::size_t ring = 1u << 16;
+  // Streams end out of order; one that is later than all others by this many is told as an error.
+  static std::size_t ring_size(const Options& options) {
+    return std::bit_ceil(std::max<std::size_t>(1024, static_cast<std::size_t>(options.in_flight) * 64));
+  }
 
-  Call& call(std::uint32_t id) { return calls_[(id >> 1) % ring]; }
+  Call& call(std::uint32_t id) { return calls_[(id >> 1) & (calls_.size() - 1)]; }
 
   void start_calls(std::int64_t now) {
     while (open_ && !totals_.stopping && running_ < std::min<std::int64_t>(options_.in_flight, calls_max_) &&
@@ -261,7 +265,7 @@ class Connection {
       next_id_ += 2;
       Call& one = call(id);
       if (one.id != 0) {
-        broken("a call has waited for 65536 others");
+        broken("a call has waited for thousands of others");
         return;
       }
       one = {id, now, 0, script_.message.size(), stream_window_};
@@ -467,7 +471,7 @@ Options read_options(int argc, char** argv) {
       options.seconds = std::stod(value);
     } else if (name == "--warm-up") {
       options.warm_up = std::stod(value);
-    } else if (name == "--payload") {
+    } else if (name == "--payload-bytes") {
       options.payload_bytes = std::stoul(value);
     } else if (name == "--json") {
       options.json = value;
