@@ -562,6 +562,19 @@ TEST(Http2, an_answers_head_too_large_resets_the_stream) {
   EXPECT_EQ(ear.error, Http2Error::enhance_your_calm);
 }
 
+TEST(Http2, a_status_that_http_does_not_know_resets_the_stream) {
+  Side client({}, false);
+  Ear& ear = client.ask("/");
+  (void)client.collect();
+  using namespace testing;
+  ASSERT_TRUE(
+      client.session->receive(frame(settings, 0, 0, "") + frame(headers, end_headers, 1, field(":status", "042")), 0)
+          .has_value());
+  (void)client.collect();
+  EXPECT_EQ(ear.heads, 0);
+  EXPECT_EQ(ear.error, Http2Error::protocol_error);
+}
+
 TEST(Http2, a_servers_session_sends_no_requests) {
   Pair pair;
   pair.server.ask("/");
