@@ -141,7 +141,7 @@ def test_a_stream_is_ndjson(lab):
 def test_a_stream_is_server_sent_events_when_asked_for(lab):
     answer = lab.get("/shapes/count?to=2", Accept="text/event-stream")
     assert answer.headers["content-type"].startswith("text/event-stream")
-    assert answer.body == b'data: {"n": 0}\n\ndata: {"n": 1}\n\nevent: end\ndata: {}\n\n'.replace(b'": ', b'":')
+    assert answer.body == b'retry: 2000\n\nid: 1\ndata: {"n": 0}\n\nid: 2\ndata: {"n": 1}\n\nevent: end\ndata: {}\n\n'.replace(b'": ', b'":')
 
 
 def test_an_error_before_the_first_line_has_its_status(lab):

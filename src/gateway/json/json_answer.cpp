@@ -216,7 +216,7 @@ void JsonExchange::answer_read(std::string_view type, std::string_view body, Fie
   const auto own_tag = metadata_.find("etag");
   const std::string etag = own_tag ? std::string(*own_tag) : net::make_etag(body);
   const bool has_ranges = !is_json_type(without_parameters(type));
-  const ReadPlan plan = plan_read(terms_.get(), etag, body.size(), has_ranges);
+  const ReadPlan plan = plan_read(terms_.get(), etag, body.size(), has_ranges && !head_only_);
   const net::Coding coding = plan.kind == ReadPlan::Kind::part || plan.kind == ReadPlan::Kind::unsatisfiable
                                  ? net::Coding::identity
                                  : choose_answer_coding(terms_.get(), type, body.size());

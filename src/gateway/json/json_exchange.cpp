@@ -308,8 +308,9 @@ void JsonExchange::start_call() {
       const bool is_form = content_ == BodyKind::form || content_ == BodyKind::multipart;
       auto whole = body_.take_whole(is_form ? &parameters() : nullptr);
       if (!whole) {
-        const int status = http_status(whole.error().code());
-        fail(status == 429 ? 413 : status, std::move(whole).error());
+        const bool is_untyped = whole.error().id() == "S4008";
+        const bool is_large = whole.error().code() == Code::resource_exhausted;
+        fail(is_untyped ? 415 : is_large ? 413 : 400, std::move(whole).error());
         carrier_.go_on();
         return;
       }

@@ -65,6 +65,7 @@ TEST_F(FormsTest, a_form_is_an_object_by_the_schema_of_the_command) {
   EXPECT_EQ(ask(post("/prices/echo", "n=five", "", form_type)).header("shunt-error"), "S4013");
   EXPECT_EQ(ask(post("/prices/echo", "n=%", "", form_type)).header("shunt-error"), "S4017");
   EXPECT_EQ(ask(post("/prices/echo", "", "", form_type)).body, "{}");
+  EXPECT_EQ(ask(post("/prices/echo", R"({"n":5})", "", form_type)).status, 415) << "curl -d, and no type";
 }
 
 TEST_F(FormsTest, a_multipart_form_is_one_too_and_its_files_are_base64) {

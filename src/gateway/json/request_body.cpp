@@ -220,6 +220,11 @@ Result<Bytes> RequestBody::take_whole(const ParameterTypes* types) {
 }
 
 Result<std::string> RequestBody::form_json(const ParameterTypes& types) const {
+  // curl calls every -d a form. A form's own brace would be percent-encoded.
+  if (text_.starts_with('{') || text_.starts_with('[')) {
+    return fail(Code::invalid_argument, "S4008",
+                "the body says that it is a form, and looks like JSON: send it with Content-Type: application/json");
+  }
   auto fields = net::parse_form(text_, fields_max);
   if (!fields) return bad_body(std::string(fields.error().message()));
   std::vector<FormValue> form;

@@ -50,7 +50,7 @@ class RequestBody {
   [[nodiscard]] const Status& error() const { return error_; }
 
   /// Of a body that is one message, after its end. `types` gives a form's fields their types.
-  /// Errors: S4013 a field that does not fit, S4017.
+  /// Errors: S4013 a field that does not fit, S4008 JSON that says it is a form, S4017.
   Result<Bytes> take_whole(const ParameterTypes* types);
 
   /// What it holds in memory.

@@ -214,7 +214,7 @@ void WebSocketExchange::refuse(const Refusal& refusal) {
   if (refusal.challenge) fields.add("www-authenticate", "Bearer realm=\"shunt\"");
   carrier_.answer(refusal.http_status, fields, error);
   GatewayStats::add(carrier_.shared().shard.answers[static_cast<std::size_t>(std::clamp(refusal.http_status, 0, 599))]);
-  leave();
+  leave(refusal.http_status);
 }
 
 // --- What the client says ---
@@ -446,12 +446,11 @@ void WebSocketExchange::finish() {
   call_.reset();
   flush();
   carrier_.end();
-  leave();
+  leave(101);
 }
 
-void WebSocketExchange::leave() {
+void WebSocketExchange::leave(int http_status) {
   Shared& shared = carrier_.shared();
-  const bool was_open = socket_.has_value();
   state_ = State::over;
   over_ = true;
   calling_ = held_ = false;
@@ -461,7 +460,7 @@ void WebSocketExchange::leave() {
     AccessRecord record;
     record.method = log_method_;
     record.target = log_target_;
-    record.status = was_open ? 101 : 400;
+    record.status = http_status;
     record.bytes = carrier_.written();
     record.took = shared.loop.now() - began_;
     record.user = principal_.user;
@@ -518,7 +517,7 @@ void WebSocketExchange::fire() {
     calling_ = false;
     state_ = State::over;
     carrier_.cut();
-    leave();
+    leave(101);
     return;
   }
   if (quiet >= ping_interval && !ping_waits_) {

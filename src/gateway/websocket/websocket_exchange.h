@@ -77,7 +77,7 @@ class WebSocketExchange final : public Exchange, private call::CallerEvents, pri
   void say_goodbye(net::CloseCode code, std::string_view reason);
   void wait_until(Instant at);
   void finish();
-  void leave();
+  void leave(int http_status);
 
   Facts facts_;  // Its views hold during begin() only.
   State state_ = State::opening;

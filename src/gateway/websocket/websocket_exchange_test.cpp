@@ -3,6 +3,7 @@
 
 #include "base/random.h"
 #include "gateway/gateway_rig_test.h"
+#include "loop/event.h"
 #include "net/websocket/websocket.h"
 
 namespace shunt::gateway {
@@ -13,8 +14,24 @@ using net::WebSocket;
 
 constexpr std::string_view key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
+loop::Loop* the_loop = nullptr;
+
+// Takes nothing until `running` is set.
+Task<Status> patient(Seen* seen, ServerCall* call) {
+  while (seen->running == 0) co_await loop::sleep_for(*the_loop, 1ms);
+  std::size_t bytes = 0;
+  while (auto message = co_await call->receive()) bytes += message->bytes().size();
+  co_await call->send(text(std::to_string(bytes)));
+  co_return Status();
+}
+
 class WebSocketTest : public GatewayTest {
  protected:
+  WebSocketTest() {
+    the_loop = &*loop_;
+    define("patient", patient, Effect::any, StreamShape::client);
+  }
+
   // A client of ours: its handshake, and then what it hears, one word each.
   struct Client {
     int fd = -1;
@@ -230,6 +247,27 @@ TEST_F(WebSocketTest, a_slow_client_holds_the_command_back) {
   EXPECT_GT(seen_.sent, before);
   close(client.fd);
   turn_until([&] { return !seen_.cancelled.empty(); });
+}
+
+TEST_F(WebSocketTest, a_slow_command_holds_the_client_back) {
+  start();
+  Client client = open("/prices/patient");
+  std::string out;
+  for (int i = 0; i < 1000; ++i) client.socket->send_binary(std::string(50'000, 'x'), out);
+  std::string_view left = out;
+  const auto push = [&] {
+    const ssize_t count = ::send(client.fd, left.data(), left.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (count > 0) left.remove_prefix(static_cast<std::size_t>(count));
+    turn();
+    return count > 0;
+  };
+  for (int full = 0; full < 50;) full = push() ? 0 : full + 1;
+  EXPECT_GT(left.size(), out.size() / 2) << "the kernel holds some, the gateway little";
+  seen_.running = 1;
+  while (!left.empty()) push();
+  say(client, "");
+  EXPECT_EQ(hear(client), "50000000");
+  EXPECT_EQ(hear(client), "close 1000");
 }
 
 TEST_F(WebSocketTest, what_is_not_a_handshake_is_answered_in_http) {
