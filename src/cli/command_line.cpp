@@ -290,7 +290,7 @@ Result<std::string> data_folder(const Raw& raw, const Settings& settings, const 
 }
 
 Result<NodeAddress> node_address(const Raw& raw, const Settings& settings, const Environment& environment) {
-  const bool secure = raw.at.starts_with("https://");
+  const bool secure = raw.at.starts_with("https://") || raw.at.starts_with("grpcs://");
   if (!secure && (raw.insecure || !raw.cacert.empty() || !raw.cert.empty() || !raw.key.empty()))
     return fail(Code::invalid_argument, "S5016",
                 "--cacert, --cert, --key and --insecure are for a node that is named with --at https://ADDR:PORT.");

@@ -127,8 +127,9 @@ Result<schema::Typed> make_types(const Description& description, const std::stri
   return schema::make_typed(std::move(parts));
 }
 
-/// What the server tells of the service by reflection; nothing when it tells nothing.
-Task<std::optional<Description>> describe(loop::Loop* loop, call::Link* link, std::string service, Deadline deadline) {
+/// What the server tells of the service by reflection; nothing when it tells nothing. Errors: nobody is there.
+Task<Result<std::optional<Description>>> describe(loop::Loop* loop, call::Link* link, std::string service,
+                                                  Deadline deadline) {
   for (const std::string_view version : {"v1", "v1alpha"}) {
     const std::string reflection = fmt::format("grpc.reflection.{}.ServerReflection", version);
     call::Open open;
@@ -139,7 +140,8 @@ Task<std::optional<Description>> describe(loop::Loop* loop, call::Link* link, st
     Description description;
     auto answer = co_await call.receive();
     if (!answer) {
-      const Status status = co_await call.finish();
+      Status status = co_await call.finish();
+      if (status.code() == Code::unavailable) co_return std::unexpected(std::move(status));
       if (status.code() == Code::unimplemented) continue;
       co_return std::nullopt;
     }
@@ -283,7 +285,7 @@ Result<int> call_it(const CallCommand& command, const Endpoint& endpoint, const 
   schema::Typed types;
   if (!job.is_raw) {
     const Deadline patience = earlier(job.deadline, Deadline::after(loop->refresh_now(), std::chrono::seconds(10)));
-    auto description = run(*loop, describe(loop.get(), link.get(), job.service, patience));
+    SHUNT_TRY(const auto description, run(*loop, describe(loop.get(), link.get(), job.service, patience)));
     if (description) {
       SHUNT_TRY(types, make_types(*description, job.service));
       const auto found = types.transcoders.find(job.method);
