@@ -162,6 +162,8 @@ TEST(CommandLine, whom_to_trust_belongs_to_https) {
   const auto ps = parsed<PsCommand>({"ps", "--at", "https://127.0.0.1:1", "--cacert", "ca.pem", "--cert", "me.pem"});
   EXPECT_EQ(ps.node.cacert, "ca.pem");
   EXPECT_EQ(ps.node.key, "me.pem");
+  EXPECT_EQ(parsed<CallCommand>({"call", "a.b", "--at", "grpcs://127.0.0.1:1", "--cacert", "ca.pem"}).node.cacert,
+            "ca.pem");
   EXPECT_NE(complaint({"ps", "--insecure"}).find("--at https://"), std::string::npos);
   EXPECT_NE(complaint({"ps", "--at", "http://a:1", "--cacert", "c"}).find("--at https://"), std::string::npos);
   EXPECT_NE(complaint({"ps", "--at", "https://a:1", "--key", "k"}).find("without --cert"), std::string::npos);

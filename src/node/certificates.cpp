@@ -74,8 +74,8 @@ Result<void> Certificates::load(std::int64_t now_s) {
     tls.client_authorities_name = options_.client_ca;
     tls.client = options_.client_required ? net::ClientCertificate::required : net::ClientCertificate::optional;
   }
-  SHUNT_TRY(net::CertificateInfo info, net::read_certificate(tls.certificates));
   SHUNT_TRY(Own<net::TlsContext> context, net::TlsContext::create(tls));
+  SHUNT_TRY(net::CertificateInfo info, net::read_certificate(tls.certificates));
   info_ = std::move(info);
   context_ = std::move(context);
   made_s_ = now_s;

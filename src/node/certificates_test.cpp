@@ -130,6 +130,8 @@ TEST_F(CertificatesTest, files_that_are_no_good_change_nothing_and_are_told_once
   EXPECT_FALSE(made->look(now_).said);
   EXPECT_TRUE(made->look(now_).said->starts_with("S5034"));
   EXPECT_EQ(made->context(), before);
+  put("chain.pem", "nonsense");
+  EXPECT_TRUE(made->reload(now_).said->contains(folder_ + "/chain.pem: holds no certificate"));
   // Somebody who asks is always told.
   EXPECT_TRUE(made->reload(now_).is_error);
   put(leaf("three"));
