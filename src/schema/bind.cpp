@@ -293,6 +293,9 @@ class Binder {
     for (const auto& [method, command] : bound_) {
       call::CommandDefinition& definition = definition_.commands.at(command);
       definition.transcoder = typed->transcoders.at(command);
+      auto& schemas = typed->schemas.at(command);
+      if (definition.request_schema.empty()) definition.request_schema = std::move(schemas.request);
+      if (definition.response_schema.empty()) definition.response_schema = std::move(schemas.response);
       if (definition.effect == call::Effect::any) definition.effect = method->effect;
       if (definition.description.empty()) definition.description = method->description;
     }

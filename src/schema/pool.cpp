@@ -15,8 +15,6 @@
 #include <google/protobuf/type.pb.h>
 #include <google/protobuf/wrappers.pb.h>
 
-#include <array>
-
 namespace shunt::schema {
 
 namespace pb = google::protobuf;
@@ -49,33 +47,47 @@ void silence_protobuf() {
   (void)done;
 }
 
+// The generated pool itself would not do: a module in this process that has generated code adds its own files to it.
+const pb::DescriptorPool& known_files() {
+  static const pb::DescriptorPool* const pool = [] {
+    silence_protobuf();
+    auto* made = new pb::DescriptorPool;  // Never destroyed: descriptors of it are in others.
+    // Each after those it imports. Naming a class makes the linker keep its file.
+    for (const pb::FileDescriptor* file : {
+             pb::Any::descriptor()->file(),
+             pb::SourceContext::descriptor()->file(),
+             pb::Type::descriptor()->file(),
+             pb::Api::descriptor()->file(),
+             pb::FileDescriptorProto::descriptor()->file(),
+             pb::Duration::descriptor()->file(),
+             pb::Empty::descriptor()->file(),
+             pb::FieldMask::descriptor()->file(),
+             pb::Struct::descriptor()->file(),
+             pb::Timestamp::descriptor()->file(),
+             pb::Int32Value::descriptor()->file(),
+         }) {
+      pb::FileDescriptorProto copy;
+      file->CopyTo(&copy);
+      file->CopyJsonNameTo(&copy);
+      made->BuildFile(copy);
+    }
+    return made;
+  }();
+  return *pool;
+}
+
 const pb::FileDescriptor* known_file(const std::string& name) {
-  if (!name.starts_with(known_folder)) return nullptr;
-  // Naming each makes the linker keep it, and registers it.
-  static const std::array known = {
-      pb::Any::descriptor()->file(),        pb::Api::descriptor()->file(),
-      pb::Duration::descriptor()->file(),   pb::Empty::descriptor()->file(),
-      pb::FieldMask::descriptor()->file(),  pb::FileDescriptorProto::descriptor()->file(),
-      pb::Struct::descriptor()->file(),     pb::SourceContext::descriptor()->file(),
-      pb::Timestamp::descriptor()->file(),  pb::Type::descriptor()->file(),
-      pb::Int32Value::descriptor()->file(),
-  };
-  for (const auto* file : known) {
-    if (file->name() == name) return file;
-  }
-  return nullptr;
+  return name.starts_with(known_folder) ? known_files().FindFileByName(name) : nullptr;
 }
 
 std::string known_file_of(const std::string& message) {
-  const auto* found = pb::DescriptorPool::generated_pool()->FindMessageTypeByName(message);
-  return found == nullptr || known_file(found->file()->name()) == nullptr ? std::string() : found->file()->name();
+  const auto* found = known_files().FindMessageTypeByName(message);
+  return found == nullptr ? std::string() : found->file()->name();
 }
 
 Result<Pool> build_pool(std::span<const std::string> files) {
-  silence_protobuf();
-  (void)known_file("google/protobuf/any.proto");
   Pool pool;
-  pool.descriptors = std::make_unique<pb::DescriptorPool>(pb::DescriptorPool::generated_pool());
+  pool.descriptors = std::make_unique<pb::DescriptorPool>(&known_files());
   for (const std::string& bytes : files) {
     pb::FileDescriptorProto file;
     if (!file.ParseFromString(bytes)) {

@@ -21,7 +21,7 @@ struct Pool {
   Pool(Pool&&) noexcept;
   Pool& operator=(Pool&&) noexcept;
   ~Pool();
-  /// Over protobuf's generated pool: google/protobuf/*.proto are there without being built.
+  /// Over known_files().
   std::unique_ptr<google::protobuf::DescriptorPool> descriptors;
   std::vector<const google::protobuf::FileDescriptor*> files;  ///< Those given, in their order.
 };
@@ -32,7 +32,10 @@ Result<Pool> build_pool(std::span<const std::string> files);
 /// protobuf prints to stderr what it thinks of descriptors; we say it ourselves. Called before it is used. Threads: any.
 void silence_protobuf();
 
-/// A file of google/protobuf that libprotobuf carries, such as "google/protobuf/timestamp.proto", or nullptr.
+/// google/protobuf/*.proto, which libprotobuf carries. Lives for ever; threads: any.
+const google::protobuf::DescriptorPool& known_files();
+
+/// One of them, such as "google/protobuf/timestamp.proto", or nullptr.
 const google::protobuf::FileDescriptor* known_file(const std::string& name);
 
 /// The file of google/protobuf that declares a message of that full name; empty for others.

@@ -385,7 +385,7 @@ void Compiler::build() {
     std::vector<const File*> open;
     if (!order(file, open)) return;
   }
-  pool_ = std::make_unique<pb::DescriptorPool>(pb::DescriptorPool::generated_pool());
+  pool_ = std::make_unique<pb::DescriptorPool>(&known_files());
   for (const File* file : order_) {
     BuildErrors errors(*this, *file);
     if (pool_->BuildFileCollectingErrors(file->proto, &errors) == nullptr) return;

@@ -167,6 +167,10 @@ TEST(Bind, commands_are_methods_by_their_name) {
   EXPECT_EQ(get.description, "One item.\nBy its id.");
   EXPECT_EQ(get.transcoder->type_name(call::Side::request), "shop.v1.GetItemRequest");
   EXPECT_EQ(rig.service.commands["other"].transcoder, nullptr);
+  EXPECT_EQ(
+      get.response_schema,
+      R"({"$ref":"#/$defs/shop.v1.Item","$defs":{"shop.v1.Item":{"type":"object","properties":{"id":{"type":"string"},)"
+      R"("made":{"type":"string","format":"date-time"}},"additionalProperties":false}}})");
   EXPECT_EQ(rig.service.description, "Things to buy.");
   const auto wire = get.transcoder->convert(call::Side::request, call::Encoding::json, call::Encoding::proto,
                                             Bytes::copy_of(R"({"id":"tea"})"));

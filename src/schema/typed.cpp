@@ -7,6 +7,7 @@
 #include <set>
 #include <utility>
 
+#include "schema/json_schema.h"
 #include "schema/json_to_wire.h"
 #include "schema/pool.h"
 #include "schema/types.h"
@@ -156,6 +157,7 @@ Result<Typed> make_typed(TypedParts parts) {
         schema == parts.handler_schemas.end() ? parts.form : handler_form(request, schema->second, parts.form);
     typed.transcoders.emplace(
         command, std::make_shared<const ProtoTranscoder>(types, request, response, request_form, parts.form));
+    typed.schemas.emplace(command, Typed::Schemas{json_schema(request), json_schema(response)});
   }
   std::set<const pb::FileDescriptor*> seen;
   std::vector<call::Contract::File> files;

@@ -44,6 +44,11 @@ struct Typed {
   // Owners: as in call::ServiceDefinition and call::CommandDefinition.
   std::shared_ptr<const call::Contract> contract;
   std::map<std::string, std::shared_ptr<const call::Transcoder>, std::less<>> transcoders;  ///< By command.
+  struct Schemas {
+    std::string request;  ///< JSON Schema of the canonical JSON.
+    std::string response;
+  };
+  std::map<std::string, Schemas, std::less<>> schemas;  ///< By command.
 };
 
 /// Threads: any. Errors: invalid_argument, with protobuf's own reason, for files that don't fit together or a service or

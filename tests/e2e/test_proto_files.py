@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from harness import eventually, run, write_app
+from harness import MODULES, eventually, run, write_app
 
 ITEMS = """\
 syntax = "proto3";
@@ -21,6 +21,7 @@ import "shop/v1/money.proto";
 service Items {
   // One item, by its id.
   rpc GetItem(GetItemRequest) returns (Item) { option idempotency_level = NO_SIDE_EFFECTS; }
+  rpc Find(FindRequest) returns (Item) { option idempotency_level = NO_SIDE_EFFECTS; }
   rpc Typed(GetItemRequest) returns (Item);
   rpc Echo(Item) returns (Item);
   rpc Total(Order) returns (shop.v1.Money);
@@ -29,6 +30,7 @@ service Items {
 }
 
 message GetItemRequest { string item_id = 1; int64 count = 2; }
+message FindRequest { repeated string ids = 1; bool exact = 2; }
 message Item { string item_id = 1; Money price = 2; google.protobuf.Timestamp made_at = 3; }
 message Order { repeated Item items = 1; }
 """
@@ -48,6 +50,11 @@ def get_item(**request) -> dict:
     cents = int(request.get("count", "0")) * 100
     assert isinstance(request.get("count", ""), str)
     return {"item_id": request["itemId"], "price": {"cents": cents}, "madeAt": "2026-01-02T03:04:05Z"}
+
+
+@service.command
+def find(request: items_pb2.FindRequest) -> items_pb2.Item:
+    return items_pb2.Item(item_id=",".join(request.ids), price=money_pb2.Money(cents=request.exact))
 
 
 @service.command
@@ -164,6 +171,7 @@ def test_bad_json_names_the_field_and_the_place(node, command, request_, message
 
 def test_the_proto_file_says_what_the_code_does_not(node):
     assert node.get("/items/get_item?itemId=tea&count=2").status == 200  # NO_SIDE_EFFECTS
+    assert node.get("/items/find?ids=a&ids=b&exact=true").json == {"itemId": "a,b", "price": {"cents": "1"}}
     printed = node.cli("proto", "shop.items")
     assert "rpc GetItem" in printed.out and "google.protobuf.Timestamp made_at = 3" in printed.out
 
@@ -178,14 +186,30 @@ def test_the_code_alone_may_say_its_types(tmp_path, start):
     assert "service items {" in node.cli("proto", "shop.items").out
 
 
+@pytest.mark.parametrize("backend", ["thread", "process"])
+def test_generated_classes_in_cpp(tmp_path, start, backend):
+    folder = write_app(tmp_path / "shop", {"name": "shop", "services": {"items": {
+        "type": "c++", "args": str(MODULES / "libitems.so"), "proto": "items.proto", "expose": True,
+        "engine": {"backend": backend}, "commands": {"raw": {"encoding": "proto"}}}}})
+    shutil.copy(pathlib.Path(__file__).parent / "modules/items.proto", folder)
+    node = start(folder)
+    assert node.post("/items/double", {"name": "tea", "unitCount": "4"}).json == {"name": "tea", "unitCount": "8"}
+    assert node.post("/items/double", {}).json["message"] == "name is empty"
+    assert node.post("/items/raw", {"name": "tea"}).json == {"name": "tea", "unitCount": "7"}
+    assert node.post("/items/plain", {"name": "tea", "unitCount": "9007199254740993"}).json == {
+        "name": "tea", "unitCount": "9007199254740994"}
+    assert node.call("items.count", {"name": "a", "unit_count": 2}).lines == [{"name": "a"}, {"name": "a", "unitCount": "1"}]
+    assert "unitCount: expected a whole number" in node.post("/items/plain", {"unitCount": []}).json["message"]
+
+
 def test_what_is_wrong_with_a_proto_file_is_shown_at_its_line(tmp_path):
     folder = shop(tmp_path, items=ITEMS)
     file = folder / "proto/shop/v1/items.proto"
     file.write_text(ITEMS.replace("returns (Item);", "returns (Itme);", 1))
     done = run("check", folder)
     assert done.code == 1
-    assert "shop/proto/shop/v1/items.proto:11:38: error S2072: \"Itme\" is not defined" in done.err
-    assert "   11 |   rpc Typed(GetItemRequest) returns (Itme);" in done.err
+    assert "shop/proto/shop/v1/items.proto:12:38: error S2072: \"Itme\" is not defined" in done.err
+    assert "   12 |   rpc Typed(GetItemRequest) returns (Itme);" in done.err
     assert "fix:   write Item" in done.err
     file.write_text(ITEMS.replace("shop/v1/money", "shop/v1/mony"))
     assert 'S2073: import "shop/v1/mony.proto" is not found' in run("check", folder).err
@@ -197,4 +221,4 @@ def test_a_contradiction_names_both_places(tmp_path, start):
                                                      "-> items_pb2.Item:\n    return order.items[0]"))
     node = start(folder, wait=False)
     eventually("it is told", lambda: "S2077" in node.output)
-    assert "command 'each' has stream unary in items.py, server in proto/shop/v1/items.proto:14" in node.output
+    assert "command 'each' has stream unary in items.py, server in proto/shop/v1/items.proto:15" in node.output

@@ -267,11 +267,13 @@ class FakeWorker:
 class Answer:
     """What came back: `messages`, and the `metadata` and `trailers` around them."""
 
-    def __init__(self, handle: FakeHandle) -> None:
+    def __init__(self, handle: FakeHandle, parse: Any = None) -> None:
         self.metadata: dict[str, Any] = dict(handle.reply_metadata)
         self.trailers: dict[str, Any] = dict(handle.trailers)
         raw = "content-type" in self.metadata and self.metadata["content-type"] != "application/json"
-        self.messages: list[Any] = [each if raw else loads(each.decode()) for each in handle.sent]
+        if parse is None:
+            parse = bytes if raw else lambda each: loads(each.decode())
+        self.messages: list[Any] = [parse(each) for each in handle.sent]
 
 
 class Client:
@@ -305,14 +307,20 @@ class Client:
         """One call with everything around it. `stream` gives the requests of a command that takes a stream; `principal` is
         the kind, service and user of the caller."""
         worker = FakeWorker(self.services)
+        known = self.service.commands.get(command)
+        encode: Any = encode_message
+        parse: Any = None
+        if known is not None and known.is_proto:  # messages of protobuf, or their bytes
+            encode = lambda each: each.SerializeToString() if hasattr(each, "SerializeToString") else bytes(each or b"")
+            parse = known.response_message.FromString if known.response_message is not None else bytes
         deadline = None if timeout is None else worker.now() + int(parse_seconds(timeout) * 1e9)
         if stream is None:
-            data = encode_message({} if request is None else request)
+            data = encode({} if request is None else request)
             handle = worker.incoming(command, data, deadline_ns=deadline)
         else:
             handle = worker.incoming(command, None, last=False, deadline_ns=deadline)
             for each in stream:
-                worker.message(handle, encode_message(each))
+                worker.message(handle, encode(each))
             worker.half_close(handle)
         handle.pairs = metadata_pairs(metadata or {})
         handle.caller = (_KINDS.index(principal[0]), principal[1], principal[2])
@@ -322,7 +330,7 @@ class Client:
         code, message, id, details, retry = handle.status
         if code != 0:
             raise Error(code if code < len(NAMES) else 2, message, read_details(details), id=id, retry=retry)
-        return Answer(handle)
+        return Answer(handle, parse)
 
     def _run(self, worker: FakeWorker) -> None:
         service = self.service
