@@ -69,6 +69,18 @@ def node(start, app):
 
 
 @pytest.fixture(scope="session")
+def secure(start, app):
+    """The same behind TLS, with a certificate that the node has made."""
+    return start(app, arguments=["--tls", "self"])
+
+
+@pytest.fixture(scope="session")
+def authority(secure):
+    """Who has signed it."""
+    return secure.data / "tls/ca.pem"
+
+
+@pytest.fixture(scope="session")
 def generated(tmp_path_factory):
     """What a user of grpcio would generate from app/: the messages, and a stub of each service."""
     folder = tmp_path_factory.mktemp("generated")

@@ -12,7 +12,8 @@ import programs
 CLIENTS = pathlib.Path(__file__).resolve().parent / "clients"
 PLAIN = re.compile(r'^\s*test\("([^"]+)"', re.M)
 FOR_EACH = re.compile(r"^\s*test\(`\$\{name\}: ([^`]+)`", re.M)
-SENDS = "client streaming"
+# A page learns nothing of what no service lets it in to.
+SENDS = ("client streaming", "what does not exist")
 BOTH = "bidirectional"
 
 

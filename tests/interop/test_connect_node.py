@@ -11,8 +11,8 @@ NAMES = [name for transport, abilities in TRANSPORTS for name in scripts.names_o
 
 
 @pytest.fixture(scope="module")
-def results(node, descriptors):
-    return scripts.run("connect_node.mjs", url=node.url, descriptors=str(descriptors))
+def results(node, secure, authority, descriptors):
+    return scripts.run("connect_node.mjs", url=node.url, secureUrl=secure.url, authority=str(authority), descriptors=str(descriptors))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -133,17 +133,16 @@ def test_a_conditional_get(node, version):
 # --- TLS ---
 
 
-@pytest.fixture(scope="module")
-def secure(start, app):
-    return start(app, arguments=["--tls", "self"])
-
-
 @pytest.mark.parametrize("asked, spoken", [("--http1.1", "1.1"), ("--http2", "2")])
 @pytest.mark.parametrize("version", ["--tlsv1.2", "--tlsv1.3"])
-def test_tls_with_alpn(secure, asked, spoken, version):
+def test_tls_with_alpn(secure, authority, asked, spoken, version):
     assert secure.url.startswith("https://")
-    status, version, body, _ = curl("-k", asked, version, secure.url + "/plain/greet?name=Ann")
+    status, version, body, _ = curl("--cacert", str(authority), asked, version, secure.url + "/plain/greet?name=Ann")
     assert (status, version, json.loads(body)) == (200, spoken, {"message": "Hello, Ann!"})
+
+
+def test_a_certificate_that_nobody_trusts_is_refused_by_the_client(secure):
+    assert subprocess.run(["curl", "-sS", secure.url + "/livez"], capture_output=True, check=False).returncode == 60
 
 
 def test_tls_before_1_2_is_refused(secure):

@@ -292,6 +292,15 @@ def test_a_small_compressed_message_that_is_huge(node, generated):
         assert stub.Unary(generated.messages.Message(text="still here")).text == "still here"
 
 
+def test_the_same_behind_tls(secure, authority, generated):
+    host, port = secure.address
+    with grpc.secure_channel(f"{host}:{port}", grpc.ssl_channel_credentials(authority.read_bytes())) as channel:
+        stub = generated.echo(channel)
+        message = whole_message(generated.messages)
+        assert stub.Unary(message) == message
+        assert [number.value for number in stub.Count(generated.messages.CountRequest(to=3))] == [0, 1, 2]
+
+
 def test_keep_alive_pings_are_answered(node, generated):
     options = [("grpc.keepalive_time_ms", 200), ("grpc.keepalive_timeout_ms", 60_000), ("grpc.http2.max_pings_without_data", 0),
                ("grpc.keepalive_permit_without_calls", 1)]

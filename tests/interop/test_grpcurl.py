@@ -10,9 +10,9 @@ import harness
 
 @pytest.fixture(scope="module")
 def grpcurl(go_folder, node):
-    def run(*arguments, data=None, code=0):
-        host, port = node.address
-        command = [str(go_folder / "grpcurl"), "-plaintext", "-format-error"]
+    def run(*arguments, data=None, code=0, to=node, security="-plaintext"):
+        host, port = to.address
+        command = [str(go_folder / "grpcurl"), *security.split(" "), "-format-error"]
         if data is not None:
             command += ["-d", data if isinstance(data, str) else json.dumps(data)]
         # Flags stand before the address.
@@ -105,3 +105,8 @@ def test_health(grpcurl):
 def test_the_deadline(grpcurl):
     told = json.loads(grpcurl("-max-time=0.5", "interop.v1.Echo/Hang", data={"name": "grpcurl"}, code=1))
     assert told["code"] == 4
+
+
+def test_the_same_behind_tls(grpcurl, secure, authority):
+    [answer] = messages(grpcurl("interop.v1.Echo/Unary", data={"text": "hi"}, to=secure, security=f"-cacert {authority}"))
+    assert answer == {"text": "hi"}

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 
 import pytest
 import websockets
@@ -10,8 +11,7 @@ import harness
 
 
 def address(node, path):
-    host, port = node.address
-    return f"ws://{host}:{port}{path}"
+    return node.url.replace("http", "ws", 1) + path
 
 
 def talk(node, path, body, **options):
@@ -100,6 +100,15 @@ def test_closing_reaches_the_handler(node):
 
     talk(node, "/echo/hang", body)
     harness.eventually("the handler to be cancelled", lambda: "websocket cancelled" in node.post("/echo/seen").json["names"])
+
+
+def test_the_same_behind_tls(secure, authority):
+    async def body(socket):
+        await socket.send(json.dumps({"to": 3}))
+        return [json.loads(message)["value"] for message in await everything(socket)]
+
+    trusted = ssl.create_default_context(cafile=authority)
+    assert talk(secure, "/plain/count", body, ssl=trusted) == ([0, 1, 2], 1000, "")
 
 
 def test_a_page_of_another_origin_is_refused(node):

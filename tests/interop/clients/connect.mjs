@@ -47,6 +47,13 @@ export function declareTransport(test, registry, name, transport, { sends, both 
         equal([sum.total, sum.count], [6, 3]);
       }
     });
+    test(`${name}: what does not exist`, async () => {
+      const service = registry.getService("interop.v1.Echo");
+      const nobody = { ...service, typeName: "interop.v1.Nobody" };
+      nobody.methods = [{ ...service.method.unary, parent: nobody }];
+      const error = ConnectError.from(await refused(createClient(nobody, transport).unary({})));
+      check([Code.Unimplemented, Code.NotFound].includes(error.code), `${error}`);
+    });
     test(`${name}: client streaming of nothing`, async () => equal((await native.add(numbers())).count, 0));
   }
   if (both) {
@@ -143,12 +150,5 @@ export function declareTransport(test, registry, name, transport, { sends, both 
   test(`${name}: a large stream`, async () => {
     const lengths = (await collect(native.count({ to: 20, bytes: 200_000 }))).map((number) => number.data.length);
     equal(lengths, Array(20).fill(200_000));
-  });
-  test(`${name}: what does not exist`, async () => {
-    const service = registry.getService("interop.v1.Echo");
-    const nobody = { ...service, typeName: "interop.v1.Nobody" };
-    nobody.methods = [{ ...service.method.unary, parent: nobody }];
-    const error = ConnectError.from(await refused(createClient(nobody, transport).unary({})));
-    check([Code.Unimplemented, Code.NotFound].includes(error.code), `${error}`);
   });
 }

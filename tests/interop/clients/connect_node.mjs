@@ -3,12 +3,12 @@ import { readFileSync } from "node:fs";
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport, compressionGzip, Http2SessionManager } from "@connectrpc/connect-node";
 import { declareTransport, registryOf } from "./connect.mjs";
 
-export default function declare(test, { url, descriptors }) {
+export default function declare(test, { url, secureUrl, authority, descriptors }) {
   const registry = registryOf(readFileSync(descriptors));
   const sessions = [];
   const options = (more) => {
-    const all = { baseUrl: url, readMaxBytes: 64 << 20, writeMaxBytes: 64 << 20, acceptCompression: [], ...more };
-    if (all.httpVersion === "2") sessions.push((all.sessionManager = new Http2SessionManager(url)));
+    const all = { baseUrl: url, nodeOptions: { ca: readFileSync(authority) }, readMaxBytes: 64 << 20, writeMaxBytes: 64 << 20, acceptCompression: [], ...more };
+    if (all.httpVersion === "2") sessions.push((all.sessionManager = new Http2SessionManager(all.baseUrl, undefined, all.nodeOptions)));
     return all;
   };
   const zipped = { sendCompression: compressionGzip, acceptCompression: [compressionGzip], compressMinBytes: 100 };
@@ -22,6 +22,8 @@ export default function declare(test, { url, descriptors }) {
     ["connect 2 json", createConnectTransport(options({ httpVersion: "2", useBinaryFormat: false })), stream],
     ["grpc", createGrpcTransport(options({ httpVersion: "2" })), stream],
     ["grpc json gzip", createGrpcTransport(options({ httpVersion: "2", useBinaryFormat: false, ...zipped })), stream],
+    ["connect 1.1 tls", createConnectTransport(options({ baseUrl: secureUrl, httpVersion: "1.1" })), half],
+    ["grpc tls", createGrpcTransport(options({ baseUrl: secureUrl, httpVersion: "2" })), stream],
     ["grpc-web 1.1", createGrpcWebTransport(options({ httpVersion: "1.1" })), half],
     ["grpc-web 2 gzip", createGrpcWebTransport(options({ httpVersion: "2", ...zipped })), stream],
   ]) {
