@@ -88,7 +88,7 @@ def measured(command, pids):
 
 
 def grpc_load(address, pids, in_flight, seconds, payload=64):
-    out, used = measured([str(BUILD / "bench/grpc_load"), "--address", address, "--path", METHOD, "--connections", "1",
+    out, used = measured([str(BUILD / "bench/bench_grpc_load"), "--address", address, "--path", METHOD, "--connections", "1",
                           "--in-flight", str(in_flight), "--seconds", str(seconds), "--warm-up", "0",
                           "--payload-bytes", str(payload)], pids)
     result = json.loads(out)
