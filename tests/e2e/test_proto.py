@@ -94,15 +94,10 @@ if __name__ == "__main__":
 
 
 @pytest.fixture(scope="module")
-def typed(tmp_path_factory):
-    # A module's own node: its files are read only.
-    import conftest
-
+def typed(start_shared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("proto")
     app = write_app(folder / "my-typed", {"name": "my-typed", "type": "python", "args": "typed.py"}, typed_py=TYPED_PY)
-    start, end = conftest.starter(folder)
-    yield start(app)
-    end()
+    return start_shared(app)
 
 
 def protoc(folder, file):
