@@ -106,7 +106,9 @@ class Grpc : public GatewayTest, private net::GrpcClientOwner {
     std::string in;
     const bool open = read(fd_, in);
     if (!in.empty()) EXPECT_TRUE(client_->receive(in, 0));
-    if (!open) client_->fail("closed");
+    if (open || fd_ < 0) return;
+    client_->fail("closed");
+    close(std::exchange(fd_, -1));
   }
   template <typename Condition>
   void pump_until(Condition condition) {
@@ -347,7 +349,7 @@ TEST_F(Grpc, a_drain_lets_calls_end_and_takes_no_new_ones) {
   chat->send(Bytes::copy_of("2"), true);
   EXPECT_TRUE(finish(heard).status.is_ok()) << heard.status.to_string();
   EXPECT_EQ(heard.messages.size(), 2U);
-  pump_until([&] { return gateway_->connections() == 0; });
+  pump_until([&] { return scope_.size() == 0; });
 }
 
 TEST_F(Grpc, answers_are_counted_and_logged_by_their_code) {
@@ -413,6 +415,7 @@ TEST_F(Grpc, a_watch_follows_the_routing) {
   finish(heard);
   EXPECT_EQ(heard.messages.back(), not_serving);
   EXPECT_EQ(heard.status.code(), Code::unavailable);
+  pump_until([&] { return scope_.size() == 0; });
 }
 
 std::string question(std::uint32_t field, std::string_view value) {
