@@ -135,7 +135,7 @@ struct Nghttp2Session::Callbacks {
     return 0;
   }
 
-  static int on_frame_sent(nghttp2_session* session, const nghttp2_frame* frame, void* user) {
+  static int on_frame_sent(nghttp2_session* /*session*/, const nghttp2_frame* frame, void* user) {
     Nghttp2Session& owner = self(user);
     switch (frame->hd.type) {
       case NGHTTP2_HEADERS:
@@ -144,8 +144,7 @@ struct Nghttp2Session::Callbacks {
         if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) break;
         Nghttp2Stream* stream = owner.find(frame->hd.stream_id);
         if (stream == nullptr || !stream->close_when_sent_ || stream->end_heard_) break;
-        stream->counted_ = true;
-        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
+        owner.linger(*stream);
         break;
       }
       case NGHTTP2_RST_STREAM: {

@@ -232,7 +232,43 @@ TEST_F(Http2Raw, headers_too_large_are_answered_431_and_the_body_is_not_wanted) 
   start({.header_bytes_max = 500});
   const auto answer = say(frame(headers, end_headers, 1, post() + field("x", std::string(600, 'v'))));
   EXPECT_NE(find(answer, headers), nullptr);
-  expect_reset(answer, Http2Error::no_error);
+  ASSERT_NE(find(answer, ping), nullptr);
+  EXPECT_EQ(find(answer, rst_stream), nullptr);
+  expect_reset(say(frame(ping, ack, 0, find(answer, ping)->payload)), Http2Error::no_error);
+}
+
+TEST_F(Http2Raw, a_request_that_ends_a_moment_after_its_answer_is_not_reset) {
+  start();
+  server->serve = [](Ear& ear) {
+    ear.stream->send_head(404, {}, true);
+    ear.stream->close_when_sent();
+  };
+  const auto first = say(open_post(1));
+  ASSERT_NE(find(first, ping), nullptr);
+  (void)say(open_post(3));  // Waits for the ping after.
+  (void)say(frame(data, end_stream, 1, "late"));
+  EXPECT_EQ(server->ears.front().closes, 1);
+  EXPECT_EQ(server->ears.front().error, Http2Error::no_error);
+  const std::string answered = frame(ping, ack, 0, find(first, ping)->payload);
+  const auto second = say(answered);
+  EXPECT_EQ(find(second, rst_stream), nullptr);
+  ASSERT_NE(find(second, ping), nullptr);
+  const auto third = say(answered);
+  ASSERT_NE(find(third, rst_stream), nullptr);
+  EXPECT_EQ(find(third, rst_stream)->stream, 3U);
+  EXPECT_EQ(find(third, rst_stream)->error(), Http2Error::no_error);
+  EXPECT_EQ(server->session->streams(), 0U);
+}
+
+TEST_F(Http2Raw, of_many_answered_requests_that_do_not_end_some_are_reset_at_once) {
+  start({.streams_max = 300});
+  server->serve = [](Ear& ear) {
+    ear.stream->send_head(404, {}, true);
+    ear.stream->close_when_sent();
+  };
+  for (std::uint32_t stream = 1; stream < 400; stream += 2) (void)say(open_post(stream));
+  EXPECT_EQ(server->session->streams(), 100U);
+  EXPECT_FALSE(server->session->is_done());
 }
 
 TEST_F(Http2Raw, the_settings_say_the_limits) {

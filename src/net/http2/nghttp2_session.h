@@ -74,7 +74,9 @@ class Nghttp2Stream final : public Http2Stream {
   bool has_length_ = false;  // A content-length, which nghttp2 compares when the last frame is whole.
   bool has_trailers_ = false;
   bool close_when_sent_ = false;
-  bool counted_ = false;  // Its reset is in the rates.
+  enum class Lingers : std::uint8_t { no, next_ping, this_ping };
+  Lingers lingers_ = Lingers::no;  // Our side is sent, the peer's not wanted: until which ping's answer it may go on.
+  bool counted_ = false;           // Its reset is in the rates.
   Http2Error reset_error_ = Http2Error::no_error;
   std::size_t unconsumed_ = 0;
   SendQueue queue_;
@@ -135,6 +137,9 @@ class Nghttp2Session final : public Http2Session {
   // From nghttp2.
   Nghttp2Stream* find(std::int32_t id);
   void on_ping_answer(std::string_view opaque);
+  void linger(Nghttp2Stream& stream);
+  void end_lingering();
+  void stop(Nghttp2Stream& stream);
   int on_header(nghttp2_rcbuf* name, nghttp2_rcbuf* value);
   void on_head(Nghttp2Stream& stream, bool end);
   void on_request_head(Nghttp2Stream& stream, bool end);
@@ -157,6 +162,7 @@ class Nghttp2Session final : public Http2Session {
   bool closing_ = false;  // The last GOAWAY is queued or sent: no stream lives on.
   bool last_goaway_sent_ = false;
   bool shutting_down_ = false;
+  bool linger_ping_sent_ = false;
   bool goaway_heard_ = false;
   Http2Error closing_error_ = Http2Error::no_error;
   std::string closing_why_;
@@ -173,6 +179,7 @@ class Nghttp2Session final : public Http2Session {
   std::size_t out_bytes_max_ = 0;
 
   std::size_t streams_ = 0;
+  std::size_t lingering_ = 0;
   Nghttp2Stream* open_ = nullptr;
   Nghttp2Stream* found_ = nullptr;  // The last that was looked for: mostly the next, too.
   Nghttp2Stream* free_ = nullptr;   // Streams for the next ones, at most free_max.

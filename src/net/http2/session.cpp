@@ -20,6 +20,8 @@ constexpr std::uint32_t frame_bytes_most = (1u << 24) - 1;
 // To tell our pings' answers apart: eight bytes each.
 constexpr std::string_view drain_ping = "shuntend";
 constexpr std::string_view alive_ping = "shuntyou";
+constexpr std::string_view linger_ping = "shuntans";
+constexpr std::size_t lingering_max = 100;  // Beyond it a stream whose rest is not wanted is reset at once.
 
 const std::uint8_t* bytes_of(std::string_view text) { return reinterpret_cast<const std::uint8_t*>(text.data()); }
 
@@ -193,6 +195,7 @@ void Nghttp2Session::ping() {
 
 void Nghttp2Session::on_ping_answer(std::string_view opaque) {
   if (opaque == alive_ping) events_.on_ping_answer();
+  if (opaque == linger_ping) end_lingering();
   if (opaque != drain_ping || !shutting_down_ || closing_) return;
   // A round trip after the notice: whatever the peer sent before it knew is here.
   nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session_),
@@ -286,6 +289,7 @@ void Nghttp2Session::finish(Nghttp2Stream& stream, Http2Error error) {
   stream.reset_ = true;  // From here on its owner's wishes go nowhere.
   stream.unconsumed_ = 0;
   if (found_ == &stream) found_ = nullptr;
+  if (stream.lingers_ != Nghttp2Stream::Lingers::no) --lingering_;
   if (stream.events_ != nullptr) stream.events_->on_close(error);
   stream.clear();
   if (free_count_ >= free_max) {
@@ -310,6 +314,36 @@ void Nghttp2Session::close_all(Http2Error error) {
     nghttp2_session_set_stream_user_data(session_, open_->id_, nullptr);
     finish(*open_, error);
   }
+}
+
+// --- Answers before the request's end ----------------------------------------------------------------------------------
+
+// Some clients throw the answer away when a reset comes with it. So what is on its way may come, and end; what has not ended
+// when a ping sent behind the answer is answered is reset.
+void Nghttp2Session::linger(Nghttp2Stream& stream) {
+  if (lingering_ >= lingering_max) return stop(stream);
+  ++lingering_;
+  stream.lingers_ = linger_ping_sent_ ? Nghttp2Stream::Lingers::next_ping : Nghttp2Stream::Lingers::this_ping;
+  if (linger_ping_sent_) return;
+  linger_ping_sent_ = true;
+  nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, bytes_of(linger_ping));
+}
+
+void Nghttp2Session::end_lingering() {
+  bool more = false;
+  for (Nghttp2Stream* stream = open_; stream != nullptr; stream = stream->next_) {
+    if (stream->lingers_ == Nghttp2Stream::Lingers::this_ping) stop(*stream);
+    if (stream->lingers_ != Nghttp2Stream::Lingers::next_ping) continue;
+    stream->lingers_ = Nghttp2Stream::Lingers::this_ping;
+    more = true;
+  }
+  linger_ping_sent_ = more;
+  if (more) nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, bytes_of(linger_ping));
+}
+
+void Nghttp2Session::stop(Nghttp2Stream& stream) {
+  stream.counted_ = true;
+  nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream.id_, NGHTTP2_NO_ERROR);
 }
 
 // --- The h2c Upgrade ---------------------------------------------------------------------------------------------------

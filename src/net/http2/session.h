@@ -99,8 +99,8 @@ class Http2Stream {
   /// Ends the stream both ways; what is queued is dropped. No event follows but on_close, and that one from a later
   /// collect() (or the session's end), never from inside reset().
   virtual void reset(Http2Error error) = 0;
-  /// When our side has ended and is sent, the peer's is not waited for: RST_STREAM(NO_ERROR) follows if it goes on (RFC 9113,
-  /// section 8.1). For a server that has answered and wants no more of the request.
+  /// When our side has ended and is sent, the peer's is not waited for: if it has not ended a round trip later,
+  /// RST_STREAM(NO_ERROR) follows (RFC 9113, section 8.1). For a server that has answered and wants no more of the request.
   virtual void close_when_sent() = 0;
   /// Gives back window for what on_data told. What a closed stream had not consumed is given back by the session.
   virtual void consumed(std::size_t bytes) = 0;

@@ -164,6 +164,7 @@ void Nghttp2Stream::clear() {
   events_ = nullptr;
   head_sent_ = head_heard_ = ended_ = end_heard_ = reset_ = deferred_ = above_mark_ = false;
   has_length_ = has_trailers_ = close_when_sent_ = counted_ = false;
+  lingers_ = Lingers::no;
   reset_error_ = Http2Error::no_error;
   unconsumed_ = 0;
   queue_.clear();
