@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import fcntl
 import http.client
 import json
 import os
@@ -10,6 +11,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import termios
 import threading
 
 import pytest
@@ -382,3 +384,28 @@ def test_a_hangup_without_tls_is_no_end(app, start):
     node.process.send_signal(signal.SIGHUP)
     eventually("the log to say so", lambda: "no address speaks TLS" in node.output)
     assert node.get("/livez").status == 200
+
+
+def test_a_node_ends_with_the_terminal_that_it_was_started_in(app, tmp_path):
+    # Goal: SIGHUP means two things, and neither is taken for the other.
+    # Method: a terminal of our own; first a signal while it is there, then we close it.
+    terminal, its_end = os.openpty()
+    log = tmp_path / "log"
+    with open(log, "wb") as output:
+        process = subprocess.Popen([harness.SHUNT, "run", app, "--data", tmp_path / "data", "--listen", "127.0.0.1:0"],
+                                   stdin=its_end, stdout=output, stderr=subprocess.STDOUT, env=environment(),
+                                   start_new_session=True,
+                                   preexec_fn=lambda: fcntl.ioctl(its_end, termios.TIOCSCTTY, 0))
+    os.close(its_end)
+    try:
+        eventually("ready", lambda: "ready http" in log.read_text())
+        process.send_signal(signal.SIGHUP)
+        eventually("the log to say so", lambda: "asked to reload" in log.read_text())
+        assert process.poll() is None
+        os.close(terminal)
+        assert process.wait(harness.PATIENCE) == 0
+        assert "draining" in log.read_text()
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
