@@ -359,7 +359,7 @@ class Connection {
   }
   void read_settings(std::string_view payload) {
     for (; payload.size() >= 6; payload.remove_prefix(6)) {
-      const auto name = static_cast<unsigned char>(payload[1]);
+      const std::uint32_t name = read_number(payload.data()) >> 16;  // grpc++ has a setting 0xfe03 of its own.
       const std::uint32_t value = read_number(payload.data() + 2);
       if (name == 3) calls_max_ = value;
       if (name == 5) frame_bytes_max_ = value;
