@@ -104,7 +104,7 @@ void CorsGrant::add_preflight(Fields& fields, const Request& request, std::strin
   }
 }
 
-CorsGrant read_cors(Shared& shared, const Request& request) {
+CorsGrant read_cors(Shared& shared, const ListenerPolicy& policy, const Request& request) {
   if (shared.cors->by_service.empty()) return {};
   std::string_view path = request.target.substr(0, request.target.find('?'));
   if (!path.starts_with('/')) return {};
@@ -114,7 +114,9 @@ CorsGrant read_cors(Shared& shared, const Request& request) {
   if (!is_command_name(command)) return {};
   const auto target = shared.find_target(path.substr(0, slash), command, path);
   if (!target) return {};
-  return {shared.cors, (*target)->route->definition->full_name, request.find("origin")};
+  const call::ServiceDefinition& service = *(*target)->route->definition;
+  if (!service.exposed && !policy.dev && !policy.operator_socket) return {};
+  return {shared.cors, service.full_name, request.find("origin")};
 }
 
 bool is_preflight(const Request& request, std::string_view origin) {

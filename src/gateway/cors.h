@@ -13,7 +13,7 @@
 namespace shunt::gateway {
 
 class Fields;
-struct Facts;
+struct ListenerPolicy;
 struct Request;
 struct Shared;
 
@@ -56,7 +56,8 @@ class CorsGrant {
 };
 
 /// Of a request that has just come: for its carrier, which adds it to whatever answer there will be.
-CorsGrant read_cors(Shared& shared, const Request& request);
+/// A service that can't be reached here has none.
+CorsGrant read_cors(Shared& shared, const ListenerPolicy& policy, const Request& request);
 
 /// Whether it asks what a later request may.
 bool is_preflight(const Request& request, std::string_view origin);

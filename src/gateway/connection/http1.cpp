@@ -168,7 +168,7 @@ void Http1::begin_request() {
   request.version = http10_ ? 10 : 11;
   request.has_body = head.body != net::BodyKind::none;
   request.whole = parser_.rest_is_here();
-  cors_ = read_cors(shared(), request);
+  cors_ = read_cors(shared(), policy(), request);
   request.is_granted = cors_.is_granted();
   exchange_ = make_exchange(*this, request);
   exchange_->begin(request);

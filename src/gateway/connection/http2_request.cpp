@@ -27,7 +27,7 @@ void Http2Request::start(const net::Http2Head& head, bool end) {
   request.has_body = !end;
   request.whole = end;
   head_only_ = head.method == "HEAD";
-  cors_ = read_cors(shared(), request);
+  cors_ = read_cors(shared(), policy(), request);
   request.is_granted = cors_.is_granted();
   exchange_ = make_exchange(*this, request);
   exchange_->begin(request);

@@ -280,6 +280,12 @@ TEST_F(FormsTest, without_a_listed_origin_a_public_listener_answers_and_says_not
   EXPECT_EQ(answer.status, 200);
   EXPECT_EQ(answer.header("access-control-allow-origin"), "");
   EXPECT_EQ(answer.header("vary"), "Origin");
+  table = std::make_shared<CorsTable>();
+  table->by_service["shop.secret"].origins = {"*"};
+  gateway_->set_cors(table);
+  EXPECT_EQ(ask(post("/secret/echo", "{}", "Origin: https://other.example\r\n")).header("access-control-allow-origin"),
+            "")
+      << "what is not exposed is not told of";
 }
 
 }  // namespace
