@@ -330,13 +330,16 @@ TEST_F(WebSocketTest, a_drain_ends_conversations_and_lets_answers_come) {
   Client hang = open("/prices/hang");
   say(hang, "{}");
   turn_until([&] { return seen_.running == 1; });
-  scope_.spawn([](Gateway* gateway, loop::Loop* loop) -> Task<void> {
+  bool drained = false;
+  scope_.spawn([](Gateway* gateway, loop::Loop* loop, bool* done) -> Task<void> {
     co_await gateway->drain(Deadline::after(loop->now(), 300ms));
-  }(&*gateway_, &*loop_));
+    *done = true;
+  }(&*gateway_, &*loop_, &drained));
   EXPECT_EQ(hear(chat), "close 1012 the node stops; connect again");
   EXPECT_NE(hear(hang).find("S1015"), std::string::npos) << "at the drain's limit";
   EXPECT_EQ(hear(hang), "close 1001 S1015");
   EXPECT_EQ(hear(hang), "gone");
+  turn_until([&] { return drained; });
 }
 
 TEST_F(WebSocketTest, whatever_comes_instead_of_frames_ends_it_well) {
