@@ -39,8 +39,10 @@ EnvelopeReader::Event EnvelopeReader::next(Envelope& out) {
     out.message = size_ == 0 ? Bytes() : Bytes::copy_of(piece_.substr(0, size_));
     piece_.remove_prefix(size_);
   } else {
-    if (part_.empty()) part_.reserve(std::min(size_, reserved_bytes_max));
     const std::size_t taken = std::min(size_ - part_.size(), piece_.size());
+    const std::size_t needed = part_.size() + taken;
+    // Announced is not sent: what is reserved grows with what has come.
+    if (needed > part_.capacity()) part_.reserve(std::min(size_, std::max(reserved_bytes_max, 4 * needed)));
     part_.append(piece_.substr(0, taken));
     piece_.remove_prefix(taken);
     if (part_.size() < size_) return Event::need_more;

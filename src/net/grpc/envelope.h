@@ -31,11 +31,12 @@ struct Envelope {
   Bytes message;
 };
 
-/// Reads messages out of a stream. Nothing is reserved for a message whose size is beyond the limit, and at most
-/// `reserved_bytes_max` for one that has only announced its size.
+/// Reads messages out of a stream. Nothing is reserved for a message whose size is beyond the limit; for one that has only
+/// announced its size `reserved_bytes_max` (of address space: no page of it is touched before it is needed), later at most
+/// four times what has come.
 class EnvelopeReader {
  public:
-  static constexpr std::size_t reserved_bytes_max = 1u << 20;
+  static constexpr std::size_t reserved_bytes_max = 2u << 20;
 
   enum class Event : std::uint8_t {
     need_more,
