@@ -254,6 +254,15 @@ TEST_F(FormsTest, pages_of_listed_origins_may_call) {
   EXPECT_EQ(ask(post("/prices/nothing", "{}", listed)).header("access-control-allow-origin"), "https://app.example")
       << "a page may read errors too";
   EXPECT_EQ(ask(post("/prices/echo", "{}", other)).status, 403);
+  // The same of every protocol: the carriers say it.
+  for (const auto& [type, body] :
+       {std::pair<std::string, std::string>("application/grpc-web+json", std::string("\0\0\0\0\2{}", 7)),
+        {"application/connect+json", std::string("\0\0\0\0\2{}", 7)}}) {
+    const Answer framed = ask(post("/prices/echo", body, listed, type));
+    EXPECT_EQ(framed.status, 200) << type;
+    EXPECT_EQ(framed.header("access-control-allow-origin"), "https://app.example") << type;
+    EXPECT_EQ(ask(post("/prices/echo", body, other, type)).header("access-control-allow-origin"), "") << type;
+  }
   EXPECT_EQ(ask(post("/secret/echo", "{}", other)).header("access-control-allow-origin"), "*");
 
   const auto preflight = [&](std::string_view path, std::string_view origin) {
