@@ -390,6 +390,20 @@ TEST(Derive, schemas_that_go_in_circles_are_anything) {
   expect_compiles(with_request(R"({"type":"object","properties":{"a":{"$ref":"#"}}})"));
 }
 
+TEST(Derive, types_may_hold_each_other_as_deep_as_there_are_types) {
+  std::string definitions;
+  for (int i = 0; i < 1000; ++i) {
+    definitions += (i == 0 ? "" : ",") + ("\"T" + std::to_string(i)) +
+                   R"(":{"type":"object","properties":{"next":{"$ref":"#/$defs/T)" + std::to_string(i + 1) + "\"}}}";
+  }
+  const auto derived = derive(with_request(R"({"$ref":"#/$defs/T0","$defs":{)" + definitions + "}}"));
+  ASSERT_TRUE(derived.has_value()) << derived.error().to_string();
+  EXPECT_EQ(transcoder(*derived).type_name(Side::request), "shop.Cart.T0");
+  const auto nested = derive(with_request(std::string(10'000, '[')));
+  ASSERT_FALSE(nested.has_value());
+  EXPECT_EQ(nested.error().id(), "S3072");
+}
+
 TEST(Derive, what_is_printed_is_what_was_derived) {
   auto service = service_of(
       "my-shop.cart",

@@ -9,6 +9,8 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "schema/derived/names.h"
 
@@ -52,6 +54,26 @@ namespace {
 constexpr std::size_t messages_max = 4096;
 constexpr std::size_t fields_max = 65536;  ///< Of all messages together.
 constexpr int references_max = 32;         ///< One after the other.
+constexpr int nesting_max = 256;           ///< Of a schema's objects and arrays: they are walked by recursion.
+
+bool is_nested_deeper(std::string_view text, int limit) {
+  int depth = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      if (++depth > limit) return true;
+    } else if (c == '}' || c == ']') {
+      --depth;
+    }
+  }
+  return false;
+}
 
 /// One schema text, parsed. Its nodes are known by their addresses.
 struct Document {
@@ -306,32 +328,70 @@ bool is_of_the_use(const std::string& key) {
          key == "$id" || key == "$comment" || key == "$defs" || key == "definitions";
 }
 
-/// Two types of one name are the same type when these texts are equal.
-std::string signature(Node node) {
+std::uint64_t hash_of(std::string_view text, std::uint64_t seed = 0xcbf29ce484222325) {
+  for (const char c : text) seed = (seed ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  return (seed ^ seed >> 29U) * 0xbf58476d1ce4e5b9;
+}
+
+/// Tells types of one name apart: by a hash of their schemas and of all that these refer to, whatever the order of members.
+class Signatures {
+ public:
+  std::uint64_t of(Node object);
+  /// Types that all refer to each other are a lot of work: beyond it the service has too many.
+  [[nodiscard]] bool too_many() const { return steps_ > steps_max; }
+
+ private:
+  struct Facts {
+    std::uint64_t hash = 0;
+    std::vector<std::pair<std::uint64_t, const ordered_json*>> references;
+  };
+
+  const Facts& facts_of(Node node);
+  void find_references(Node node, const ordered_json& value, Facts& to);
+
+  static constexpr std::size_t steps_max = 10'000'000;
+  std::unordered_map<const ordered_json*, Facts> facts_;
+  std::size_t steps_ = 0;
+};
+
+const Signatures::Facts& Signatures::facts_of(Node node) {
+  const auto [at, fresh] = facts_.try_emplace(node.schema);
+  if (fresh) {
+    // Sorted, as objects of nlohmann's json are.
+    at->second.hash = hash_of(json::parse(dump(*node.schema), nullptr, false).dump());
+    find_references(node, *node.schema, at->second);
+  }
+  return at->second;
+}
+
+void Signatures::find_references(Node node, const ordered_json& value, Facts& to) {
+  if (!value.is_structured()) return;
+  for (const auto& [key, part] : value.items()) {
+    if (value.is_object() && (key == "$defs" || key == "definitions")) continue;
+    if (value.is_object() && key == "$ref" && part.is_string()) {
+      const auto& reference = part.get_ref<const std::string&>();
+      to.references.emplace_back(hash_of(reference), referred(*node.document, reference));
+    }
+    find_references(node, part, to);
+  }
+}
+
+std::uint64_t Signatures::of(Node object) {
   json own = json::object();
-  for (const auto& [key, value] : node.schema->items()) {
+  for (const auto& [key, value] : object.schema->items()) {
     if (!is_of_the_use(key)) own[key] = json::parse(dump(value), nullptr, false);
   }
-  std::string out = own.dump();
-  std::set<std::string> seen;
-  std::deque<const ordered_json*> waiting = {node.schema};
-  const auto walk = [&](const auto& self, const ordered_json& value) -> void {
-    for (const auto& [key, part] : value.items()) {
-      if (value.is_object() && (key == "$defs" || key == "definitions")) continue;
-      if (value.is_object() && key == "$ref" && part.is_string() && seen.insert(part.get<std::string>()).second) {
-        const ordered_json* target = referred(*node.document, part.get<std::string>());
-        // Sorted, as objects of nlohmann's json are.
-        out += "\n" + part.get<std::string>() + " " +
-               (target == nullptr ? "" : json::parse(dump(*target), nullptr, false).dump());
-        if (target != nullptr) waiting.push_back(target);
-      }
-      if (part.is_structured()) self(self, part);
+  std::uint64_t out = hash_of(own.dump());
+  std::unordered_set<const ordered_json*> seen;
+  std::deque<const ordered_json*> waiting = {object.schema};
+  for (; !waiting.empty() && !too_many(); waiting.pop_front()) {
+    for (const auto& [name, target] : facts_of({waiting.front(), object.document}).references) {
+      ++steps_;
+      if (target == nullptr || !seen.insert(target).second) continue;
+      // A sum: in whichever order they come.
+      out += hash_of({}, name ^ facts_of({target, object.document}).hash);
+      waiting.push_back(target);
     }
-  };
-  while (!waiting.empty()) {
-    const ordered_json* next = waiting.front();
-    waiting.pop_front();
-    if (next->is_structured()) walk(walk, *next);
   }
   return out;
 }
@@ -372,12 +432,19 @@ class Deriver {
     std::string path_name;     ///< "TotalRequest"
   };
 
+  /// A message whose fields are still to come.
+  struct Unfilled {
+    MessageType* message;
+    Node object;
+    std::string root_name;
+  };
+
   void name_service();
   Result<void> read_documents();
-  void collect(Node node, int depth);
-  void collect_object(Node object, int depth);
+  void collect(Node root);
   Result<BodyType> body(const Body& body);
   Result<const MessageType*> message(const Shape& shape, const std::string& path_name, const std::string& root_name);
+  Result<void> fill_all();
   Result<void> fill(MessageType& message, Node object, const std::string& root_name);
   Result<void> add_field(MessageType& message, const std::string& name, Node node, bool required,
                          const std::string& root_name);
@@ -395,11 +462,12 @@ class Deriver {
   std::shared_ptr<Types> types_ = std::make_shared<Types>();  // Owners: the contract and its transcoders, in the end.
   std::deque<Document> documents_;
   std::vector<Body> bodies_;
-  std::map<std::string, std::set<std::string>> signatures_;  ///< Of each name that schemas give.
-  std::set<const ordered_json*> collected_;
-  std::set<std::string> taken_;                               ///< Names of messages.
-  std::map<std::string, const MessageType*> shared_;          ///< By name: types that several commands have.
-  std::map<const ordered_json*, const MessageType*> placed_;  ///< By the place of their schema: all others.
+  Signatures signatures_;
+  std::map<std::string, std::set<std::uint64_t>> signatures_of_;  ///< Of each name that schemas give.
+  std::set<std::string> taken_;                                   ///< Names of messages.
+  std::map<std::string, const MessageType*> shared_;              ///< By name: types that several commands have.
+  std::map<const ordered_json*, const MessageType*> placed_;      ///< By the place of their schema: all others.
+  std::deque<Unfilled> unfilled_;
   std::size_t fields_ = 0;
 };
 
@@ -419,9 +487,11 @@ Result<void> Deriver::read_documents() {
       const std::string& text = is_request ? command.request_schema : command.response_schema;
       Body body{&command, side, nullptr, to_type_name(name) + (is_request ? "Request" : "Response")};
       if (!text.empty()) {
-        auto root = ordered_json::parse(text, nullptr, false);
+        const bool is_deep = is_nested_deeper(text, nesting_max);
+        auto root = is_deep ? ordered_json() : ordered_json::parse(text, nullptr, false);
         if (!root.is_object() && !root.is_boolean()) {
-          return bad("S3072", "the {} schema of {} is no JSON Schema", is_request ? "request" : "response", name);
+          return bad("S3072", "the {} schema of {} is no JSON Schema, or is nested too deep",
+                     is_request ? "request" : "response", name);
         }
         documents_.push_back({std::move(root)});
         body.document = &documents_.back();
@@ -432,30 +502,34 @@ Result<void> Deriver::read_documents() {
   return {};
 }
 
-// Which names the schemas give, and whether one means two things.
-void Deriver::collect(Node node, int depth) {
-  const Shape shape = Shaper::shape(node);
-  if (shape.kind == Kind::message && depth < 128) collect_object(shape.object, depth);
-  if (shape.kind == Kind::message && !shape.wanted.empty()) {
-    signatures_[to_type_name(shape.wanted)].insert(signature(shape.object));
+// Which names the schemas give, and whether one means two things. Not by recursion: types may hold each other as deep as
+// there are types.
+void Deriver::collect(Node root) {
+  std::set<const ordered_json*> known;
+  std::deque<Node> waiting = {root};
+  for (; !waiting.empty(); waiting.pop_front()) {
+    const Shape shape = Shaper::shape(waiting.front());
+    if (shape.kind != Kind::message) continue;
+    if (!shape.wanted.empty()) {
+      signatures_of_[to_type_name(shape.wanted)].insert(signatures_.of(shape.object));
+    }
+    const ordered_json* properties = member(*shape.object.schema, "properties");
+    if (!known.insert(shape.object.schema).second || properties == nullptr || !properties->is_object()) continue;
+    for (const auto& [name, property] : properties->items()) waiting.push_back({&property, shape.object.document});
   }
-}
-
-void Deriver::collect_object(Node object, int depth) {
-  if (!collected_.insert(object.schema).second) return;
-  const ordered_json* properties = member(*object.schema, "properties");
-  if (properties == nullptr || !properties->is_object()) return;
-  for (const auto& [name, property] : properties->items()) collect({&property, object.document}, depth + 1);
 }
 
 Result<std::shared_ptr<const Types>> Deriver::derive() {
   name_service();
   SHUNT_CHECK(read_documents());
   for (const Body& body : bodies_) {
-    if (body.document != nullptr) collect({&body.document->root, body.document}, 0);
+    if (body.document != nullptr) collect({&body.document->root, body.document});
+  }
+  if (signatures_.too_many()) {
+    return bad("S3073", "the types of its schemas refer to each other too often; make it several services");
   }
   taken_.insert(types_->container);  // Java refuses a class in a class of the same name.
-  for (const auto& [name, signatures] : signatures_) {
+  for (const auto& [name, signatures] : signatures_of_) {
     if (signatures.size() == 1 && name != types_->container) taken_.insert(name);
   }
   std::map<std::string, std::string> methods;
@@ -473,7 +547,9 @@ Result<std::shared_ptr<const Types>> Deriver::derive() {
     out.stream = command.stream;
     out.effect = command.effect;
     SHUNT_TRY(out.request, body(bodies_[i]));
+    SHUNT_CHECK(fill_all());
     SHUNT_TRY(out.response, body(bodies_[i + 1]));
+    SHUNT_CHECK(fill_all());
     types_->commands.push_back(std::move(out));
   }
   for (const auto& message : types_->messages) {
@@ -568,8 +644,8 @@ MessageType& Deriver::add_message(const std::string& wanted) {
 std::string Deriver::shared_name(const Shape& shape) const {
   if (shape.wanted.empty()) return {};
   const std::string name = to_type_name(shape.wanted);
-  const auto found = signatures_.find(name);
-  return found != signatures_.end() && found->second.size() == 1 ? name : std::string();
+  const auto found = signatures_of_.find(name);
+  return found != signatures_of_.end() && found->second.size() == 1 ? name : std::string();
 }
 
 Result<const MessageType*> Deriver::message(const Shape& shape, const std::string& path_name,
@@ -593,8 +669,16 @@ Result<const MessageType*> Deriver::message(const Shape& shape, const std::strin
     placed_[shape.object.schema] = out;
   }
   out->comment = text_of(*shape.object.schema, "description");
-  SHUNT_CHECK(fill(*out, shape.object, root_name));
+  unfilled_.push_back({out, shape.object, root_name});
   return out;
+}
+
+Result<void> Deriver::fill_all() {
+  for (; !unfilled_.empty(); unfilled_.pop_front()) {
+    const Unfilled next = unfilled_.front();
+    SHUNT_CHECK(fill(*next.message, next.object, next.root_name));
+  }
+  return {};
 }
 
 Result<void> Deriver::fill(MessageType& message, Node object, const std::string& root_name) {
