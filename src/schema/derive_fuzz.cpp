@@ -13,7 +13,7 @@ using namespace shunt;
 using call::Encoding;
 using call::Side;
 
-constexpr const char* schema = R"({"type":"object","properties":{"i":{"type":"integer","x-proto-field":1},
+constexpr const char* known_schema = R"({"type":"object","properties":{"i":{"type":"integer","x-proto-field":1},
   "u":{"type":"integer","maximum":18446744073709551615,"x-proto-field":2},"d":{"type":"number","x-proto-field":3},
   "s":{"type":["string","null"],"x-proto-field":4},"y":{"type":"string","contentEncoding":"base64","x-proto-field":5},
   "b":{"type":"boolean","x-proto-field":6},"any":{"x-proto-field":7},"obj":{"type":"object","x-proto-field":8},
@@ -52,7 +52,7 @@ void check_round_trip(const call::Transcoder& transcoder, const Bytes& json) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0 || size > 8192) return 0;
-  static const schema::Derived known = *schema::derive(service_of(schema));
+  static const schema::Derived known = *schema::derive(service_of(known_schema));
   const call::Transcoder& transcoder = *known.transcoders.at("it");
   const Bytes input = Bytes::copy_of({reinterpret_cast<const char*>(data) + 1, size - 1});
   switch (data[0] % 4) {

@@ -543,6 +543,12 @@ TEST(DerivedTranscoder, what_does_not_fit_is_named_by_its_path_and_place) {
   EXPECT_NE(wrong("{}", std::string(300, '[')).find("[0][0]: is nested too deep"), std::string::npos);
 }
 
+TEST(DerivedTranscoder, names_that_are_no_utf8_go_into_no_message) {
+  EXPECT_NE(round_trip("{}", "{\"\x97\":1}").find("S1040"), std::string::npos);
+  EXPECT_NE(round_trip(R"({"type":"object","additionalProperties":{"type":"integer"}})", "{\"\x97\":1}").find("S1040"),
+            std::string::npos);
+}
+
 TEST(DerivedTranscoder, members_that_the_type_has_not_are_left_out) {
   EXPECT_EQ(round_trip(fields(R"("a":{"type":"integer"})"), R"({"b":{"c":[1]},"a":1})"), R"({"a":1})");
 }
@@ -611,6 +617,7 @@ TEST(DerivedTranscoder, bytes_that_are_no_message_are_told) {
   EXPECT_EQ(decode("\x18\x01\x0a\x01x\x1a\x02\x02\x03\x0a\x01y\x18\x04"), R"({"s":"y","n":[1,2,3,4]})");
   EXPECT_EQ(decode("\x23\x18\x01\x24\x0a\x01x"), R"({"s":"x"})");
   EXPECT_EQ(decode("\x08\x05"), "{}");
+  EXPECT_EQ(decode(std::string("\x1a\x00", 2)), "{}");
 }
 
 // protobuf's own library reads what is written, and writes what is read.

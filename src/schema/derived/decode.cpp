@@ -294,7 +294,12 @@ bool Decoder::repeated(const FieldType& type, std::size_t begin, std::size_t end
     first = false;
     if (!single(type, field, depth)) return at(i - begin);
   }
-  out_ += ']';
+  // A packed list of nothing is the same as none.
+  if (first && !type.required) {
+    out_.pop_back();
+  } else {
+    out_ += ']';
+  }
   return true;
 }
 

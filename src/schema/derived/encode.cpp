@@ -201,6 +201,7 @@ bool Encoder::map(const FieldType& type, int depth) {
   std::size_t name_at = 0;
   JsonReader::Next next;
   while ((next = in_.member(first, name, name_at)) == JsonReader::Next::more) {
+    if (!is_utf8(name)) return wrong(name_at, "the name is not UTF-8");
     const std::string key(name);
     put_tag(out_, type.number, WireType::delimited);
     const bool well = put_delimited(out_, [&] {
@@ -345,6 +346,7 @@ bool Encoder::structure(int depth) {
   std::size_t name_at = 0;
   JsonReader::Next next;
   while ((next = in_.member(first, name, name_at)) == JsonReader::Next::more) {
+    if (!is_utf8(name)) return wrong(name_at, "the name is not UTF-8");
     const std::string key(name);
     put_tag(out_, 1, WireType::delimited);
     const bool well = put_delimited(out_, [&] {
