@@ -171,3 +171,29 @@ def test_two_fields_of_one_number_stop_the_service_and_name_both(start, tmp_path
     assert "the fields 'a' and 'b' of PutRequest both have the protobuf number 3" in node.output
     assert "shunt.Field" in node.output
     assert json.loads(node.cli("ps", "--json").out)["services"][0]["state"] == "failed"
+
+
+def test_generated_connect_clients_and_handlers_each_have_their_own_json(typed):
+    def ask(command, text, **headers):
+        return typed.http("POST", f"/my_typed/{command}", text, {"Content-Type": "application/json"} | headers)
+
+    connect = {"Connect-Protocol-Version": "1"}
+    # As a generated client writes it: 64-bit integers in strings, a map in the field of a message.
+    assert ask("scores", "{}", **connect).json == {"value": {"a": 2**60}}
+    assert ask("scores", "{}").json == {"a": 2**60}
+    part = {"name": "a", "parts": []}
+    request = {"i": "5", "f": "1.5", "s": "", "b": False, "y": "_-8", "at": "2026-01-31T12:00:00Z", "day": "2026-01-31",
+               "key": "12345678-1234-5678-1234-567812345678", "numbers": ["1"], "names": [], "counts": {"a": "1"},
+               "anything": None, "either": 1, "point": [1, 2], "part": part, "byName": {"b": part}, "raw": {}, "rows": [],
+               "from": "me", "home": {"zipCode": "75001"}}
+    answer = ask("every_kind", json.dumps(request), **connect)
+    assert answer.status == 200 and answer.json["name"] == "a", answer
+    assert ask("every_kind", json.dumps(request)).status == 400
+    assert ask("reverse", '"AAEC"', **connect).json == "AgEA"
+    assert ask("with-dashes", "{}").status == ask("with_dashes", "{}").status == 200
+
+
+def test_any_grpc_client_calls_a_plain_function(typed):
+    address = "grpc://%s:%d" % typed.address
+    assert json.loads(run("call", "my_typed.scores", "{}", "--at", address).out) == {"value": {"a": 2**60}}
+    assert run("call", "my_typed.parts", '{"name": "x"}', "--at", address).code == 0
