@@ -15,6 +15,7 @@
 #include "cli/logs.h"
 #include "cli/new.h"
 #include "cli/node_client.h"
+#include "cli/proto.h"
 #include "cli/ps.h"
 #include "cli/settings.h"
 #include "cli/terminal.h"
@@ -52,6 +53,34 @@ std::string complaint(std::vector<const char*> arguments) {
   if (command) return {};
   EXPECT_EQ(command.error().code, exit_usage);
   return command.error().err;
+}
+
+TEST(CommandLine, proto_prints_or_writes_the_types_of_a_service) {
+  auto proto = parsed<ProtoCommand>({"proto", "shop.cart", "--data", "/data"});
+  EXPECT_EQ(proto.service, "shop.cart");
+  EXPECT_EQ(proto.node.data, "/data");
+  EXPECT_TRUE(proto.out.empty() && proto.descriptor_set.empty());
+  EXPECT_EQ(parsed<ProtoCommand>({"proto", "cart", "-o", "protos"}).out, "protos");
+  EXPECT_EQ(parsed<ProtoCommand>({"proto", "cart", "--descriptor-set", "-"}).descriptor_set, "-");
+  EXPECT_NE(complaint({"proto"}).find("SERVICE"), std::string::npos);
+}
+
+TEST(Proto, an_answer_has_files_below_the_folder_alone) {
+  auto answer = read_proto_answer(
+      R"({"file":"shop/cart.proto","files":[{"name":"shop/a.proto","text":"a"},{"name":"shop/cart.proto","text":"c"}],
+          "descriptor_set":"CgA="})");
+  ASSERT_TRUE(answer.has_value());
+  EXPECT_EQ(answer->main, 1u);
+  EXPECT_EQ(answer->files[1].text, "c");
+  EXPECT_EQ(answer->descriptor_set, std::string("\x0a\x00", 2));
+  for (const char* name : {"../x", "/etc/x", "a/../../x", "a/", "", "."}) {
+    const std::string bad = std::string(R"({"files":[{"name":")") + name + R"(","text":""}],"descriptor_set":""})";
+    EXPECT_FALSE(read_proto_answer(bad).has_value()) << name;
+  }
+  for (const char* bad :
+       {"", "[]", "{}", R"({"files":[]})", R"({"files":[{"name":"a","text":""}],"descriptor_set":"?"})"}) {
+    EXPECT_FALSE(read_proto_answer(bad).has_value()) << bad;
+  }
 }
 
 TEST(CommandLine, flags_go_over_environment_over_default) {
