@@ -46,7 +46,9 @@ struct GatewayLimits {
   std::uint32_t streams_max = 1024;  ///< Requests at once on one connection of HTTP/2. Beyond it: REFUSED_STREAM.
   Duration ping_interval = std::chrono::seconds(30);  ///< HTTP/2: without a word while requests are open, then a PING.
   Duration ping_timeout = std::chrono::seconds(20);   ///< HTTP/2: without an answer to it: closed.
-  std::size_t pipelined_bytes_max = 64u << 10;        ///< Read ahead while a call runs; the rest waits in the kernel.
+  Duration events_interval = std::chrono::seconds(15);  ///< A silent stream of events: then a comment.
+  Duration socket_interval = std::chrono::seconds(20);  ///< A silent WebSocket: then a ping; as long again: closed.
+  std::size_t pipelined_bytes_max = 64u << 10;          ///< Read ahead while a call runs; the rest waits in the kernel.
   Duration drain_idle = std::chrono::milliseconds(500);  ///< How long a drain lets an idle connection stay: a request
                                                          ///< that is on its way is still answered.
 };

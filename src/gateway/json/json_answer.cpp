@@ -12,8 +12,6 @@ namespace shunt::gateway {
 
 namespace {
 
-// How often an idle stream of events says that it is there: proxies cut what is silent for half a minute.
-constexpr Duration comment_interval = std::chrono::seconds(15);
 constexpr std::string_view retry_line = "retry: 2000\n\n";
 
 // A line of JSON as one line: line ends stand only between its tokens, where a space means the same.
@@ -151,9 +149,10 @@ void JsonExchange::write_stream(std::string_view first, std::string_view second,
 void JsonExchange::write_event(std::string_view text) {
   carrier_.write(text);
   Shared& shared = carrier_.shared();
-  shared.loop.arm(events_timer_, shared.loop.now() + comment_interval);
+  shared.loop.arm(events_timer_, shared.loop.now() + shared.limits.events_interval);
 }
 
+// Proxies cut what is silent for half a minute.
 void JsonExchange::comment() {
   if (!over_ && head_written_) write_event(":\n\n");
 }

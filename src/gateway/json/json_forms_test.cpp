@@ -237,6 +237,25 @@ TEST_F(FormsTest, a_command_hears_which_event_was_the_last) {
   EXPECT_EQ(seen_.metadata.find("last-event-id"), "a-7");
 }
 
+TEST_F(FormsTest, a_silent_stream_of_events_says_that_it_lives) {
+  define(
+      "silent",
+      [](Seen* seen, ServerCall* call) -> Task<Status> {
+        co_await call->send(text("1"));
+        seen->cancelled.emplace_back(call::cancel_name(co_await call->wait_cancelled()));
+        co_return Status();
+      },
+      Effect::none, StreamShape::server);
+  start({.dev = true, .loopback = true}, {.events_interval = std::chrono::milliseconds(10)});
+  const int fd = connect();
+  write(fd, get("/prices/silent", "Accept: text/event-stream\r\n"));
+  std::string heard;
+  turn_until([&] { return !read(fd, heard) || heard.find(":\n\n\r\n3\r\n:\n\n") != std::string::npos; });
+  EXPECT_NE(heard.find("data: 1\n\n"), std::string::npos) << heard;
+  close(fd);
+  turn_until([&] { return !seen_.cancelled.empty(); });
+}
+
 TEST_F(FormsTest, pages_of_listed_origins_may_call) {
   start();
   auto table = std::make_shared<CorsTable>();

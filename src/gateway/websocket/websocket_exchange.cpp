@@ -15,8 +15,6 @@ namespace shunt::gateway {
 
 namespace {
 
-constexpr Duration ping_interval = std::chrono::seconds(20);
-constexpr Duration ping_timeout = std::chrono::seconds(20);  // for anything at all, after a ping
 constexpr Duration close_timeout = std::chrono::seconds(5);  // for the client's goodbye
 
 constexpr std::string_view json_protocol = "shunt";
@@ -198,7 +196,7 @@ void WebSocketExchange::accept(const Request& request) {
   GatewayStats::add(shared.shard.answers[request.version == 20 ? 200 : 101]);
   state_ = State::open;
   takes_stream_ = true;
-  wait_until(shared.loop.now() + ping_interval);
+  wait_until(shared.loop.now() + shared.limits.socket_interval);
 }
 
 void WebSocketExchange::refuse(const Refusal& refusal) {
@@ -509,9 +507,10 @@ void WebSocketExchange::fire() {
                     fmt::format("no message came within {}", format_duration(shared.limits.idle_timeout))));
     return;
   }
+  const Duration interval = shared.limits.socket_interval;
   // Whoever is not read from can't be heard.
   const Duration quiet = held_ ? Duration{0} : now - heard_;
-  if (ping_waits_ && quiet >= ping_interval + ping_timeout) {
+  if (ping_waits_ && quiet >= interval * 2) {
     GatewayStats::add(shared.shard.clients_gone);
     call_.reset();
     calling_ = false;
@@ -520,12 +519,12 @@ void WebSocketExchange::fire() {
     leave(101);
     return;
   }
-  if (quiet >= ping_interval && !ping_waits_) {
+  if (quiet >= interval && !ping_waits_) {
     ping_waits_ = true;
     socket_->ping("", out_);
     flush();
   }
-  wait_until(now + (ping_waits_ ? ping_timeout : std::max(ping_interval - quiet, Duration{1})));
+  wait_until(now + (ping_waits_ ? interval : std::max(interval - quiet, Duration{1})));
 }
 
 }  // namespace shunt::gateway

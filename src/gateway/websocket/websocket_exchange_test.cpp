@@ -342,6 +342,29 @@ TEST_F(WebSocketTest, a_drain_ends_conversations_and_lets_answers_come) {
   turn_until([&] { return drained; });
 }
 
+TEST_F(WebSocketTest, a_silent_client_is_pinged_and_one_that_is_dead_is_let_go) {
+  start({.dev = true, .loopback = true}, {.socket_interval = 20ms});
+  Client client = open("/prices/hang");
+  say(client, "{}");
+  turn_until([&] { return seen_.running == 1; });
+  // It answers three pings, and then no more.
+  std::string out;
+  for (int pings = 0; pings < 3;) {
+    turn();
+    (void)read(client.fd, client.wire);
+    client.socket->feed(std::exchange(client.wire, {}));
+    for (auto event = client.socket->next(out); event != WebSocket::Event::need_more;
+         event = client.socket->next(out)) {
+      ASSERT_EQ(event, WebSocket::Event::ping);
+      ++pings;
+    }
+    if (!out.empty()) write(client.fd, std::exchange(out, {}));
+  }
+  EXPECT_EQ(seen_.running, 1);
+  turn_until([&] { return seen_.running == 0; });
+  while (read(client.fd, client.wire)) turn();
+}
+
 TEST_F(WebSocketTest, whatever_comes_instead_of_frames_ends_it_well) {
   start();
   Client client = open("/prices/chat");
