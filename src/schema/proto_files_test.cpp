@@ -235,9 +235,10 @@ TEST(Bind, a_service_is_made_of_the_types_that_the_code_works_with) {
 
 TEST(Bind, a_handler_with_a_schema_gets_numbers_and_names_of_the_file) {
   Rig rig{"Get"};
-  rig.service.commands["Get"].request_schema = R"({"type":"object","properties":{"item_count":{"type":"integer"}}})";
+  rig.service.commands["Get"].request_schema =
+      R"({"type":"object","properties":{"item_count":{"type":"integer"},"text":{"type":"string"}}})";
   constexpr std::string_view text = R"(syntax = "proto3";
-message M { int64 item_count = 1; string text = 2; }
+message M { int64 item_count = 1; string text = 2; string newer = 3; }
 service items { rpc Get(M) returns (M); })";
   ASSERT_TRUE(rig.bind(text).empty());
   const auto& transcoder = *rig.service.commands["Get"].transcoder;
@@ -246,7 +247,9 @@ service items { rpc Get(M) returns (M); })";
     return out ? std::string(out->view()) : std::string(out.error().message());
   };
   EXPECT_TRUE(transcoder.checks_json());
+  // The handler is told the default of what it names; it may not know the newer field yet.
   EXPECT_EQ(turned(call::Side::request, R"({"itemCount":"7"})"), R"({"item_count":7,"text":""})");
+  EXPECT_EQ(turned(call::Side::request, R"({"newer":"x"})"), R"({"item_count":0,"text":"","newer":"x"})");
   EXPECT_EQ(turned(call::Side::response, R"({"item_count":7,"text":""})"), R"({"itemCount":"7"})");
   EXPECT_EQ(turned(call::Side::request, R"({"itemCont":1})"),
             "itemCont: M has no such field; did you mean 'itemCount'? (line 1, column 2 of the M)");

@@ -5,6 +5,7 @@
 #include <google/protobuf/descriptor.pb.h>
 
 #include <set>
+#include <unordered_set>
 #include <utility>
 
 #include "schema/json_schema.h"
@@ -45,12 +46,15 @@ class ProtoTranscoder final : public call::Transcoder {
  public:
   // Owners of the types: the transcoders of one service.
   ProtoTranscoder(std::shared_ptr<const Types> types, const MessageType& request, const MessageType& response,
-                  JsonForm request_form, JsonForm response_form)
+                  JsonForm request_form, JsonForm response_form, std::unordered_set<const Field*> unnamed)
       : types_(std::move(types)),
         request_(request),
         response_(response),
+        unnamed_(std::move(unnamed)),
         request_form_(request_form),
-        response_form_(response_form) {}
+        response_form_(response_form) {
+    request_form_.unnamed = &unnamed_;
+  }
   [[nodiscard]] Result<Bytes> convert(call::Side side, call::Encoding from, call::Encoding to,
                                       const Bytes& message) const override {
     const MessageType& type = of(side);
@@ -72,17 +76,33 @@ class ProtoTranscoder final : public call::Transcoder {
   std::shared_ptr<const Types> types_;
   const MessageType& request_;
   const MessageType& response_;
+  const std::unordered_set<const Field*> unnamed_;  // of the requests: what their handler's schema does not name
   JsonForm request_form_;
   JsonForm response_form_;
 };
+
+bool names(const std::string& schema, const std::string& key) {
+  return schema.contains(std::string_view(key).substr(0, key.size() - 1));
+}
+
+/// The fields, of this type and of those inside it, that the schema does not name: a handler that is older than its .proto
+/// file would take their defaults for unknown arguments.
+void add_unnamed(const MessageType& type, const std::string& schema, std::set<const MessageType*>& seen,
+                 std::unordered_set<const Field*>& to) {
+  if (!seen.insert(&type).second) return;
+  for (const Field& field : type.fields) {
+    if (!names(schema, field.key) && !names(schema, field.file_key)) to.insert(&field);
+    if (field.message != nullptr) add_unnamed(*field.message, schema, seen, to);
+  }
+}
 
 /// How a handler whose schema has some of the fields reads its requests: by the names of the file where it has more of those.
 JsonForm handler_form(const MessageType& type, const std::string& schema, JsonForm form) {
   int of_file = 0;
   int of_json = 0;
   for (const Field& field : type.fields) {
-    if (schema.contains(std::string_view(field.file_key).substr(0, field.file_key.size() - 1))) ++of_file;
-    if (schema.contains(std::string_view(field.key).substr(0, field.key.size() - 1))) ++of_json;
+    if (names(schema, field.file_key)) ++of_file;
+    if (names(schema, field.key)) ++of_json;
   }
   if (of_file == 0 && of_json == 0) return form;
   form.numbers = true;
@@ -153,10 +173,15 @@ Result<Typed> make_typed(TypedParts parts) {
     const MessageType& request = *types->message(method->input_type()->full_name());
     const MessageType& response = *types->message(method->output_type()->full_name());
     const auto schema = parts.handler_schemas.find(command);
-    const JsonForm request_form =
-        schema == parts.handler_schemas.end() ? parts.form : handler_form(request, schema->second, parts.form);
-    typed.transcoders.emplace(
-        command, std::make_shared<const ProtoTranscoder>(types, request, response, request_form, parts.form));
+    JsonForm request_form = parts.form;
+    std::unordered_set<const Field*> unnamed;
+    if (schema != parts.handler_schemas.end()) {
+      request_form = handler_form(request, schema->second, parts.form);
+      std::set<const MessageType*> seen_types;
+      if (request_form.defaults) add_unnamed(request, schema->second, seen_types, unnamed);
+    }
+    typed.transcoders.emplace(command, std::make_shared<const ProtoTranscoder>(types, request, response, request_form,
+                                                                               parts.form, std::move(unnamed)));
     typed.schemas.emplace(command, Typed::Schemas{json_schema(request), json_schema(response)});
   }
   std::set<const pb::FileDescriptor*> seen;

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "base/result.h"
@@ -14,12 +15,16 @@
 
 namespace shunt::schema {
 
+struct Field;
+
 /// How messages look in JSON. The defaults are proto3's canonical JSON; what is read is the same in every form.
 struct JsonForm {
   /// 64-bit integers as JSON numbers where canonical JSON has strings.
   bool numbers = false;
   /// Fields without presence are written even when they hold their default.
   bool defaults = false;
+  /// Those of them that are left out all the same. Borrowed.
+  const std::unordered_set<const Field*>* unnamed = nullptr;
   /// Fields have the names of the .proto file, not their JSON names.
   bool file_names = false;
   /// What one message may become. Reason: a packed enum of one byte becomes its whole name. Beyond it:
@@ -36,7 +41,7 @@ struct TypedParts {
   bool derived = false;
   JsonForm form = {};
   /// The JSON Schema that a command's handler has of its request, by command. A handler whose schema names fields reads
-  /// requests with numbers and defaults written out, and by the names that its schema has.
+  /// requests with numbers and the defaults of what its schema names written out, and by the names that its schema has.
   std::map<std::string, std::string> handler_schemas = {};
 };
 

@@ -268,6 +268,7 @@ class WireToJson {
     for (std::uint32_t i = from; i < to; ++i) {
       const Field& field = type.fields[i];
       if (field.presence || field.required) continue;
+      if (form_.unnamed != nullptr && form_.unnamed->contains(&field)) continue;
       comma(first);
       out_ += form_.file_names ? field.file_key : field.key;
       if (field.is_map()) {

@@ -57,7 +57,7 @@ def refuse(call, code: int = 0, message: str = "", detailed: bool = False) -> di
 
 
 @service.command
-async def breaks_off(to: int = 0, **rest):
+async def breaks_off(to: int = 0):
     for value in range(to):
         yield {"value": value}
     raise shunt.Error("failed_precondition", "the thread broke", [ERROR_INFO])
@@ -79,7 +79,7 @@ async def hang(name: str = "") -> dict:
 
 
 @service.command
-async def hang_after(call, to: int = 0, **rest):
+async def hang_after(call, to: int = 0):
     for value in range(to):
         yield {"value": value}
     await wait_for_the_end(call.metadata.get("interop-name", "nobody"))
