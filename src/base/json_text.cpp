@@ -1,5 +1,6 @@
 #include "base/json_text.h"
 
+#include <algorithm>
 #include <cstddef>
 
 namespace shunt {
@@ -69,8 +70,15 @@ std::string quote_json(std::string_view text) {
       append_control(out, c);
       ++i;
     } else if (value < 0x80) {
-      out += c;
-      ++i;
+      // Most texts are one such run.
+      const auto is_plain = [](char each) {
+        const auto code = static_cast<unsigned char>(each);
+        return code >= 0x20 && code < 0x7F && each != '"' && each != '\\';
+      };
+      const auto end = std::find_if_not(text.begin() + static_cast<std::ptrdiff_t>(i), text.end(), is_plain);
+      const auto to = static_cast<std::size_t>(end - text.begin());
+      out.append(text, i, to - i);
+      i = to;
     } else if (const std::size_t length = sequence_length(text.substr(i)); length > 0) {
       out.append(text, i, length);
       i += length;

@@ -27,6 +27,7 @@ int base64_digit(char c) {
 }  // namespace
 
 std::optional<std::string> decode_query(std::string_view text) {
+  if (text.find_first_of("+%") == std::string_view::npos) return std::string(text);
   std::string out;
   out.reserve(text.size());
   for (std::size_t i = 0; i < text.size(); ++i) {
