@@ -359,8 +359,8 @@ class Connection {
   }
   void read_settings(std::string_view payload) {
     for (; payload.size() >= 6; payload.remove_prefix(6)) {
-      const std::uint32_t name = read_number(payload.data()) >> 16;  // grpc++ has a setting 0xfe03 of its own.
-      const std::uint32_t value = read_number(payload.data() + 2);
+      const std::uint32_t name = read_number(payload.begin()) >> 16;  // grpc++ has a setting 0xfe03 of its own.
+      const std::uint32_t value = read_number(payload.begin() + 2);
       if (name == 3) calls_max_ = value;
       if (name == 5) frame_bytes_max_ = value;
       if (name != 4) continue;
@@ -373,7 +373,7 @@ class Connection {
   }
   void read_window(std::uint32_t id, std::string_view payload) {
     if (payload.size() < 4) return;
-    const std::int64_t by = read_number(payload.data());
+    const std::int64_t by = read_number(payload.begin());
     if (id == 0) {
       window_ += by;
     } else if (call(id).id == id) {

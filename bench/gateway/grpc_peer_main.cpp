@@ -25,7 +25,9 @@ using Clock = std::chrono::steady_clock;
 // One call on the server: asked for, answered, over; then used again for the next one.
 class Answering {
  public:
-  Answering(Echo::AsyncService& service, grpc::ServerCompletionQueue& queue) : service_(service), queue_(queue) { ask(); }
+  Answering(Echo::AsyncService& service, grpc::ServerCompletionQueue& queue) : service_(service), queue_(queue) {
+    ask();
+  }
   void step(bool ok) {
     if (!ok) return;
     if (!answering_) {

@@ -10,9 +10,10 @@ namespace {
 constexpr std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 constexpr auto values = [] {
-  std::array<std::int8_t, 256> table{};
+  std::array<std::int16_t, 256> table{};
   table.fill(-1);
-  for (std::size_t i = 0; i < digits.size(); i++) table[static_cast<unsigned char>(digits[i])] = static_cast<char>(i);
+  for (std::size_t i = 0; i < digits.size(); i++)
+    table[static_cast<unsigned char>(digits[i])] = static_cast<std::int16_t>(i);
   table['-'] = 62;
   table['_'] = 63;
   return table;
