@@ -1,5 +1,6 @@
 """gRPC by our own client: `shunt call --at grpc://` against our own node. Others' clients are in tests/interop."""
 
+import harness
 import pytest
 from harness import run
 
@@ -35,6 +36,16 @@ def test_health_and_reflection_are_services_too(shop):
         asked = f'{{"fileContainingSymbol": "{name}"}}'
         got = run("call", "grpc.reflection.v1alpha.ServerReflection.ServerReflectionInfo", asked, *at(shop))
         assert got.json["fileDescriptorResponse"]["fileDescriptorProto"], name
+
+
+def test_over_tls_too(start):
+    node = start(harness.SHOP, listen=("https://127.0.0.1:0",), arguments=("--tls", "self"))
+    secure = ["--at", node.url.replace("https://", "grpcs://")]
+    done = run("call", "shop.prices.get", '{"sku": "tea"}', *secure, "--cacert", node.data / "tls" / "ca.pem")
+    assert done.json == {"sku": "tea", "cents": 250}
+    assert run("call", "shop.prices.get", '{"sku": "tea"}', *secure, "--insecure").code == 0
+    done = run("call", "shop.prices.get", '{"sku": "tea"}', *secure)
+    assert done.code == 14 and "--cacert" in done.err
 
 
 @pytest.mark.parametrize("address", ["grpc://127.0.0.1:1", "grpcs://127.0.0.1:1"])
