@@ -178,5 +178,71 @@ TEST_F(RemoteGrpc, a_drain_refuses_new_calls_and_waits_for_open_ones) {
   turn_until([&] { return drained; });
 }
 
+// A server that says what the test lets it say.
+class Silent {
+ public:
+  Silent() : listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    EXPECT_EQ(::listen(listener_.get(), 8), 0);
+    socklen_t size = sizeof address;
+    ::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address), &size);
+    port_ = ntohs(address.sin_port);
+  }
+  std::uint16_t port() const { return port_; }
+  /// Accepts, if somebody has come, and says that.
+  bool say(std::string_view bytes) {
+    if (!client_) client_ = os::Fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (!client_) return false;
+    return ::send(client_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size());
+  }
+
+ private:
+  os::Fd listener_;
+  os::Fd client_;
+  std::uint16_t port_ = 0;
+};
+
+TEST_F(RemoteGrpc, a_server_that_says_nothing_is_given_up) {
+  const Silent server;
+  GrpcClientOptions options;
+  options.address = {"127.0.0.1", server.port()};
+  options.connect_timeout = std::chrono::milliseconds(5);
+  link_ = GrpcClient::create(*loop_, random_, options);
+  auto call = open("echo", Opening::unary(text("x")));
+  const Status status = finish(*call);
+  EXPECT_EQ(status.code(), Code::unavailable);
+  EXPECT_NE(status.message().find("did not answer within 5ms"), std::string::npos) << status.message();
+}
+
+TEST_F(RemoteGrpc, a_connection_that_does_not_answer_pings_is_lost) {
+  Silent server;
+  GrpcClientOptions options;
+  options.address = {"127.0.0.1", server.port()};
+  options.ping_interval = std::chrono::milliseconds(5);
+  options.ping_timeout = std::chrono::milliseconds(5);
+  link_ = GrpcClient::create(*loop_, random_, options);
+  auto call = open("echo", Opening::unary(text("x")));
+  turn_until([&] { return server.say(std::string_view("\0\0\0\4\0\0\0\0\0", 9)); });
+  const Status status = finish(*call);
+  EXPECT_EQ(status.code(), Code::unavailable);
+  EXPECT_EQ(status.retry(), Retry::reconnect);
+  EXPECT_NE(status.message().find("did not answer a ping within 5ms"), std::string::npos) << status.message();
+}
+
+TEST_F(RemoteGrpc, what_answers_but_is_no_http2_is_told) {
+  Silent server;
+  GrpcClientOptions options;
+  options.address = {"127.0.0.1", server.port()};
+  link_ = GrpcClient::create(*loop_, random_, options);
+  auto call = open("echo", Opening::unary(text("x")));
+  turn_until([&] { return server.say("HTTP/1.1 400 Bad Request\r\n\r\n"); });
+  const Status status = finish(*call);
+  EXPECT_EQ(status.code(), Code::unavailable);
+  EXPECT_NE(status.message().find("but not in HTTP/2"), std::string::npos) << status.message();
+}
+
 }  // namespace
 }  // namespace shunt::remote

@@ -119,9 +119,13 @@ Result<void> GrpcConnection::take(std::string_view bytes) {
     bytes = plain_;
     if (bytes.empty()) return {};
   }
-  const bool is_first = !std::exchange(heard_anything_, true);
+  // What begins with another frame than SETTINGS speaks something else: HTTP/1.1 most likely.
+  constexpr char settings = 4;
+  if (!heard_anything_ && bytes.size() > 3 && bytes[3] != settings) {
+    return fail(Code::unavailable, fmt::format("{} answers, but not in HTTP/2", options_.address.to_string()));
+  }
   SHUNT_CHECK(session_->receive(bytes, loop_.now().ns));
-  if (is_first) {
+  if (!std::exchange(heard_anything_, true)) {
     loop_.arm(*this, heard_ + options_.ping_interval);
     owner_.on_connected(*this);
   }
@@ -131,6 +135,9 @@ Result<void> GrpcConnection::take(std::string_view bytes) {
 void GrpcConnection::run() {
   if (lost_) return;
   send();
+  if (!lost_ && sent_ == out_.size() && session_->is_done()) {
+    lose(Status(Code::unavailable, fmt::format("{} ended the connection", options_.address.to_string())));
+  }
   if (lost_ || !retired_ || session_->calls() > 0 || sent_ < out_.size()) return;
   lose(Status(Code::unavailable, "the connection was retired"));
 }
