@@ -337,6 +337,11 @@ TEST_F(Transcode, bytes_in_any_order_and_any_packing_are_the_same_message) {
       "\x22\x04\x12\x02\x0a\x00",
       11);
   EXPECT_EQ(wire_to_json(*types_, type("test.Order"), parts, {})->view(), R"({"child":{"text":"a","child":{}}})");
+  const std::string halves(
+      "\x22\x01\x0a\x22\x02\x01"
+      "a",
+      7);
+  EXPECT_FALSE(wire_to_json(*types_, type("test.Order"), halves, {}));
   const std::string unknown(
       "\xa0\x1f\x01"
       "\x10\x05",

@@ -2,6 +2,7 @@
 // Protobuf's wire format, both ways, as small functions. Knows no types. protobuf.dev/programming-guides/encoding.
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -86,7 +87,8 @@ class WireReader {
   }
   bool tag(std::uint32_t& number, WireType& type) {
     std::uint64_t value;
-    if (!varint(value) || value > 0xffffffffU || (value & 7) > 5 || value < 8) return false;
+    const char* begin = at_;
+    if (!varint(value) || at_ - begin > short_max || value > 0xffffffffU || (value & 7) > 5 || value < 8) return false;
     number = static_cast<std::uint32_t>(value >> 3);
     type = static_cast<WireType>(value & 7);
     return true;
@@ -100,7 +102,8 @@ class WireReader {
   }
   bool delimited(std::string_view& out) {
     std::uint64_t size;
-    if (!varint(size) || size > left()) return false;
+    const char* begin = at_;
+    if (!varint(size) || at_ - begin > short_max || size > left()) return false;
     out = {at_, static_cast<std::size_t>(size)};
     at_ += size;
     return true;
@@ -147,6 +150,8 @@ class WireReader {
   }
 
  private:
+  static constexpr std::ptrdiff_t short_max = 5;  ///< Bytes of a tag or a size, which other parsers hold to.
+
   bool skip(std::size_t size) {
     if (left() < size) return false;
     at_ += size;

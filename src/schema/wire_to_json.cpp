@@ -339,9 +339,20 @@ class WireToJson {
     std::string whole;
     for (std::size_t i = begin; i < end; ++i) {
       if (!content(field, bytes, occurrences_[i], part)) return false;
+      if (!is_whole(part)) return broken();  // Two halves of a field make none.
       whole += part;
     }
     return body(*field.message, whole, depth + 1);
+  }
+
+  static bool is_whole(std::string_view part) {
+    WireReader in(part);
+    while (!in.done()) {
+      std::uint32_t number = 0;
+      WireType wire{};
+      if (!in.tag(number, wire) || !in.skip(number, wire)) return false;
+    }
+    return true;
   }
 
   bool repeated(const Field& field, std::string_view bytes, std::size_t begin, std::size_t end, int depth) {
