@@ -164,8 +164,9 @@ void Http2Request::sent() {
   http2_.connection_.flush();
   if (stream_ == nullptr) return;
   wants_drained_ = wants_drained_ || stream_->unsent() > shared().limits.unsent_bytes_max;
-  const bool is_early = output_ended_ && !input_ended_;
-  if (wants_drained_ || is_early) watch();
+  // Answered before its body had come: the rest is not wanted (RFC 9113, section 8.1).
+  if (output_ended_ && !input_ended_) stream_->close_when_sent();
+  if (wants_drained_) watch();
 }
 
 void Http2Request::watch() {
@@ -175,17 +176,11 @@ void Http2Request::watch() {
 
 bool Http2Request::look_after() {
   if (stream_ == nullptr) return false;
-  if (output_ended_ && !input_ended_ && stream_->unsent() == 0) {
-    // Answered before its body had come: the rest is not wanted (RFC 9113, section 8.1).
-    is_watched_ = false;
-    stream_->reset(net::Http2Error::no_error);
-    return false;
-  }
   if (wants_drained_ && stream_->unsent() <= shared().limits.unsent_bytes_max / 2) {
     wants_drained_ = false;
     if (!exchange_->is_over()) exchange_->drained();
   }
-  is_watched_ = stream_ != nullptr && (wants_drained_ || (output_ended_ && !input_ended_));
+  is_watched_ = stream_ != nullptr && wants_drained_;
   return is_watched_;
 }
 

@@ -143,8 +143,9 @@ struct Nghttp2Session::Callbacks {
         owner.controls_.earn(4);  // Answered by window updates and pings, mostly.
         if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) break;
         Nghttp2Stream* stream = owner.find(frame->hd.stream_id);
-        if (stream == nullptr || !stream->close_when_sent_ || stream->end_heard_) break;
-        owner.linger(*stream);
+        if (stream == nullptr) break;
+        stream->end_sent_ = true;
+        if (stream->close_when_sent_ && !stream->end_heard_) owner.linger(*stream);
         break;
       }
       case NGHTTP2_RST_STREAM: {

@@ -260,6 +260,19 @@ TEST_F(Http2Raw, a_request_that_ends_a_moment_after_its_answer_is_not_reset) {
   EXPECT_EQ(server->session->streams(), 0U);
 }
 
+TEST_F(Http2Raw, that_the_rest_is_not_wanted_may_be_said_after_the_answer_was_framed) {
+  start();
+  answer_at_once = true;
+  ASSERT_TRUE(send(open_post(1)));
+  EXPECT_EQ(find(take(), ping), nullptr);
+  const int outputs = server->outputs;
+  server->ears.front().stream->close_when_sent();
+  EXPECT_EQ(server->outputs, outputs + 1);
+  const auto said = take();
+  ASSERT_NE(find(said, ping), nullptr);
+  EXPECT_NE(find(say(frame(ping, ack, 0, find(said, ping)->payload)), rst_stream), nullptr);
+}
+
 TEST_F(Http2Raw, of_many_answered_requests_that_do_not_end_some_are_reset_at_once) {
   start({.streams_max = 300});
   server->serve = [](Ear& ear) {

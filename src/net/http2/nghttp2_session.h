@@ -38,7 +38,7 @@ class Nghttp2Stream final : public Http2Stream {
   void send(Bytes piece, bool end) override;
   void send_trailers(std::span<const Header> trailers) override;
   void reset(Http2Error error) override;
-  void close_when_sent() override { close_when_sent_ = true; }
+  void close_when_sent() override;
   void consumed(std::size_t bytes) override;
   [[nodiscard]] std::size_t unsent() const override { return queue_.size(); }
   [[nodiscard]] std::uint32_t id() const override { return static_cast<std::uint32_t>(id_); }
@@ -66,6 +66,7 @@ class Nghttp2Stream final : public Http2Stream {
   bool head_sent_ = false;   // The last one; 1xx don't count.
   bool head_heard_ = false;  // Client: the same of the peer's.
   bool ended_ = false;       // Our owner has said all.
+  bool end_sent_ = false;    // And it is framed.
   bool end_heard_ = false;   // The peer has.
   bool reset_ = false;       // By our owner.
   bool refused_ = false;     // By us: the session answers.

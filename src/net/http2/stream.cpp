@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <utility>
 
 #include "net/http2/nghttp2_session.h"
 
@@ -146,6 +147,12 @@ void Nghttp2Stream::reset(Http2Error error) {
   session_->notify();
 }
 
+void Nghttp2Stream::close_when_sent() {
+  if (std::exchange(close_when_sent_, true) || reset_ || session_->closing_ || !end_sent_ || end_heard_) return;
+  session_->linger(*this);
+  session_->notify();
+}
+
 void Nghttp2Stream::consumed(std::size_t bytes) {
   const std::size_t known = std::min(bytes, unconsumed_);
   if (known == 0 || session_->closing_) return;
@@ -162,7 +169,7 @@ void Nghttp2Stream::begin(Nghttp2Session& session, std::int32_t id, Http2StreamE
 
 void Nghttp2Stream::clear() {
   events_ = nullptr;
-  head_sent_ = head_heard_ = ended_ = end_heard_ = reset_ = deferred_ = above_mark_ = false;
+  head_sent_ = head_heard_ = ended_ = end_sent_ = end_heard_ = reset_ = deferred_ = above_mark_ = false;
   has_length_ = has_trailers_ = close_when_sent_ = counted_ = false;
   lingers_ = Lingers::no;
   reset_error_ = Http2Error::no_error;
