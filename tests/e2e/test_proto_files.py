@@ -156,6 +156,22 @@ def test_generated_classes_come_and_go(node):
     assert done.json == {"cents": "3"}
 
 
+def test_the_protobuf_path_takes_protobuf_and_json(node):
+    order = b"\x0a\x04\x12\x02\x08\x05"  # items { price { cents: 5 } }
+    for path in ("/shop.v1.Items/Total", "/items/total"):
+        answer = node.http("POST", path, order, {"Content-Type": "application/proto"})
+        assert (answer.status, answer.headers["content-type"], answer.body) == (200, "application/proto", b"\x08\x05")
+    assert node.post("/shop.v1.Items/Total", {"items": [{"price": {"cents": 5}}]}).json == {"cents": "5"}
+    # To a handler of JSON, and one of bytes.
+    answer = node.http("POST", "/shop.v1.Items/GetItem", b"\x0a\x01a\x10\x02", {"Content-Type": "application/proto"})
+    assert answer.body == b"\x0a\x01a\x12\x03\x08\xc8\x01\x1a\x06\x08\xa5\xeb\xdc\xca\x06"
+    answer = node.http("POST", "/shop.v1.Items/Echo", b"\x0a\x01a", {"Content-Type": "application/proto"})
+    assert answer.body == b"\x0a\x01a\x12\x02\x08\x07"
+    refused = node.http("POST", "/shop.v1.Items/GetItem", b"\xff", {"Content-Type": "application/proto"})
+    assert (refused.status, refused.json["code"]) == (400, "invalid_argument")
+    assert "these bytes are no shop.v1.GetItemRequest" in refused.json["message"]
+
+
 @pytest.mark.parametrize("command, request_, message", [
     ("total", {"items": [{}, {"price": {"cents": "x"}}]},
      'items[1].price.cents: expected a whole number of 64 bits, found the string "x" (line 1, column '),
