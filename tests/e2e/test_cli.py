@@ -4,10 +4,12 @@ import json
 import os
 import pty
 import re
-import shutil
+import select
+import signal
 import socket
 import stat
 import subprocess
+import time
 
 import pytest
 
@@ -127,8 +129,6 @@ def test_check_on_the_goldens():
 def test_completions(shell, tmp_path):
     done = run("completions", shell)
     assert done.code == 0 and "shunt" in done.out
-    if shutil.which(shell) is None:
-        return  # Only bash is sure to be here.
     script = tmp_path / "completions"
     script.write_text(done.out)
     subprocess.run([shell, "-n", str(script)], check=True, timeout=60)
@@ -161,6 +161,48 @@ def test_bash_completes_commands_options_and_services(shop, tmp_path):
     assert any("prices" in word for word in complete(script, ["shunt", "logs", ""], shop))
     assert any(word.endswith("prices.get") for word in complete(script, ["shunt", "call", "shop.pri"], shop)) or any(
         word.endswith("prices.get") for word in complete(script, ["shunt", "call", "pri"], shop))
+
+
+def test_fish_completes_commands_options_and_services(shop, tmp_path):
+    script = tmp_path / "completions.fish"
+    script.write_text(run("completions", "fish").out)
+    path = os.path.dirname(harness.SHUNT) + os.pathsep + os.environ["PATH"]
+
+    def offered(line):
+        done = subprocess.run(["fish", "--no-config", "-c", f"source {script}; complete -C '{line}'"], capture_output=True, text=True,
+                              timeout=60, check=True, env=environment(PATH=path, SHUNT_DATA=str(shop.data), HOME=str(tmp_path)))
+        return {each.split("\t")[0] for each in done.stdout.splitlines()}
+
+    assert {"run", "call", "completions"} <= offered("shunt ")
+    assert "--listen" in offered("shunt run --l")
+    assert any("prices" in word for word in offered("shunt logs "))
+
+
+def test_zsh_completes_commands_options_and_services(shop, tmp_path):
+    """In a terminal: only there zsh completes."""
+    (tmp_path / "_shunt").write_text(run("completions", "zsh").out)
+    path = os.path.dirname(harness.SHUNT) + os.pathsep + os.environ["PATH"]
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execvpe("zsh", ["zsh", "-f", "-i"], environment(PATH=path, SHUNT_DATA=str(shop.data), HOME=str(tmp_path), TERM="dumb"))
+    try:
+        def type_and_wait(keys, word):
+            os.write(terminal, keys)
+            seen = b""
+            end = time.monotonic() + 60
+            while word not in seen and time.monotonic() < end:
+                if select.select([terminal], [], [], 1)[0]:
+                    seen += os.read(terminal, 4096)
+            assert word in seen, seen
+
+        type_and_wait(b"PS1=; fpath=(%s $fpath); autoload -Uz compinit; compinit -u -D; echo re''ady\n" % bytes(tmp_path), b"ready")
+        type_and_wait(b"shunt vers\t", b"shunt version ")
+        type_and_wait(b"\x15shunt run --list\t", b"shunt run --listen")
+        type_and_wait(b"\x15shunt logs shop.pri\t", b"shunt logs shop.prices")
+    finally:
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+        os.close(terminal)
 
 
 # --- with a node ---
