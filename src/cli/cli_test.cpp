@@ -3,10 +3,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <sstream>
+#include <stdexcept>
 #include <thread>
 
 #include "cli/call.h"
@@ -232,7 +235,7 @@ TEST(Request, json_is_checked_with_its_place) {
   EXPECT_EQ(error.id(), "S5017");
   EXPECT_NE(error.message().find("basket.json, line 2, column"), std::string_view::npos) << error.message();
   EXPECT_NE(error.message().find("\n    \"sku\": t"), std::string_view::npos) << error.message();
-  EXPECT_NE(error.message().find("^"), std::string_view::npos);
+  EXPECT_NE(error.message().find('^'), std::string_view::npos);
 }
 
 TEST(Request, one_value_is_json_and_several_are_a_stream) {
@@ -306,6 +309,7 @@ class FixedServer {
     char name[] = "/tmp/shunt-cli-test-XXXXXX";
     folder_ = ::mkdtemp(name);
     fd_ = ::socket(AF_UNIX, SOCK_STREAM, 0);
+    if (fd_ < 0) throw std::runtime_error(std::strerror(errno));
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     std::snprintf(address.sun_path, sizeof address.sun_path, "%s/admin.sock", folder_.c_str());
@@ -313,6 +317,7 @@ class FixedServer {
     EXPECT_EQ(::listen(fd_, 1), 0);
     thread_ = std::thread([this, answer = std::move(answer), piece] {
       const int peer = ::accept(fd_, nullptr, nullptr);
+      if (peer < 0) return;
       char buffer[4096];
       while (request_.find("\r\n\r\n") == std::string::npos) {
         const ssize_t got = ::recv(peer, buffer, sizeof buffer, 0);

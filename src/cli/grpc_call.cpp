@@ -67,7 +67,8 @@ FileFacts read_file(std::string_view descriptor, std::string_view service) {
         if (method.field() == 1) methods.emplace_back(method.bytes());
       }
     }
-    if ((package.empty() ? name : package + "." + name) == service) facts.methods = std::move(methods);
+    if ((package.empty() ? name : std::string(package).append(".").append(name)) == service)
+      facts.methods = std::move(methods);
   }
   return facts;
 }

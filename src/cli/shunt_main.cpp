@@ -7,9 +7,8 @@
 #include "cli/terminal.h"
 #include "node/run.h"
 
+namespace shunt {
 namespace {
-
-using namespace shunt;
 
 std::optional<std::string> environment(const char* name) {
   const char* value = std::getenv(name);
@@ -30,9 +29,7 @@ struct Do {
   int operator()(const cli::CompletionsCommand& command) const { return cli::completions(command); }
 };
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   // Processes that Shunt starts of itself: not for people, so not in the help.
   const std::string_view name = argc > 1 ? argv[1] : "";
   if (name == "node") return node::node_main(argc - 1, argv + 1);
@@ -47,3 +44,8 @@ int main(int argc, char** argv) {
   }
   return std::visit(Do(), *command);
 }
+
+}  // namespace
+}  // namespace shunt
+
+int main(int argc, char** argv) { return shunt::run(argc, argv); }

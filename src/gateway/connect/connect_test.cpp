@@ -94,8 +94,9 @@ TEST_F(ConnectTest, a_compressed_request_is_read_and_an_answer_compressed_as_the
   const std::string body = "{\"text\":\"" + std::string(10'000, 'x') + "\"}";
   for (const net::Coding coding : {net::Coding::gzip, net::Coding::zstd, net::Coding::deflate}) {
     const std::string name(net::coding_name(coding));
-    const Answer answer = unary("/prices/echo", coded(coding, body),
-                                "Content-Encoding: " + name + "\r\nAccept-Encoding: " + name + "\r\n");
+    std::string headers = "Content-Encoding: ";
+    headers.append(name).append("\r\nAccept-Encoding: ").append(name).append("\r\n");
+    const Answer answer = unary("/prices/echo", coded(coding, body), headers);
     EXPECT_EQ(answer.status, 200);
     EXPECT_EQ(answer.header("content-encoding"), name);
     EXPECT_EQ(decoded(coding, answer.body), body);

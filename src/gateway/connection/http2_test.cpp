@@ -420,7 +420,7 @@ TEST_F(Http2Test, a_websocket_runs_on_a_stream_beside_other_requests) {
       if (event == net::WebSocket::Event::text) heard += socket.take_message();
       if (event == net::WebSocket::Event::need_more || event == net::WebSocket::Event::closed) break;
     }
-    return out.size() > 0;  // our goodbye
+    return !out.empty();  // our goodbye
   });
   EXPECT_EQ(heard, R"({"heard":1})");
   EXPECT_EQ(socket.close_code(), net::CloseCode::normal);
