@@ -45,8 +45,10 @@ struct Scope::State final : Runnable {
   }
   void destroy(Node* node) {
     // The analyzer does not see that destroy() takes the node off the list before it frees it.
-    node->next->previous = node->previous;  // NOLINT(clang-analyzer-cplusplus.NewDelete)
+    // NOLINTBEGIN(clang-analyzer-cplusplus.NewDelete)
+    node->next->previous = node->previous;
     node->previous->next = node->next;
+    // NOLINTEND(clang-analyzer-cplusplus.NewDelete)
     if (!node->ended) count--;
     node->handle.destroy();
     delete node;

@@ -161,12 +161,10 @@ class ZlibDecompressor final : public Decompressor {
       total_ += made;
       if (result == Z_STREAM_END) {
         has_ended_ = true;
-      } else if (result == Z_BUF_ERROR) {
+      } else if (result == Z_BUF_ERROR || (result == Z_OK && stream_.avail_in == 0 && !is_full)) {
         return {};  // It needs more input.
       } else if (result != Z_OK) {
         return broken(name(), stream_.msg != nullptr ? stream_.msg : "it makes no sense");
-      } else if (stream_.avail_in == 0 && !is_full) {
-        return {};
       }
     }
   }

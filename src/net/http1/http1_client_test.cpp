@@ -65,9 +65,9 @@ TEST(Http1Client, what_is_not_an_answer_is_an_error) {
   EXPECT_NE(parse("SSH-2.0-OpenSSH\r\n", 1).find("not HTTP"), std::string::npos);
   EXPECT_NE(parse("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab", 1).find("before the answer was complete"),
             std::string::npos);
-  EXPECT_NE(parse("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 9).find("!"),
+  EXPECT_NE(parse("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 9).find('!'),
             std::string::npos);
-  EXPECT_NE(parse("HTTP/1.1 101 Switching Protocols\r\n\r\n", 9).find("!"), std::string::npos);
+  EXPECT_NE(parse("HTTP/1.1 101 Switching Protocols\r\n\r\n", 9).find('!'), std::string::npos);
 }
 
 TEST(Http1Client, requests_are_written_whole_or_not_at_all) {

@@ -8,6 +8,8 @@
 namespace shunt::net {
 namespace {
 
+using namespace std::string_view_literals;
+
 struct Seen {
   std::string text;  // everything that was told, one line each
   int error = 0;
@@ -116,7 +118,7 @@ TEST(Http1, what_could_be_understood_in_two_ways_is_refused) {
       {"a bare line feed", "GET / HTTP/1.1\nHost: h\n\n", 400},
       {"a bare line feed in a header", "GET / HTTP/1.1\r\nHost: h\nX: y\r\n\r\n", 400},
       {"a bare carriage return", "GET / HTTP/1.1\r\nHost: h\r\nX: a\rb\r\n\r\n", 400},
-      {"a zero byte", std::string_view("GET / HTTP/1.1\r\nHost: h\r\nX: a\0b\r\n\r\n", 36), 400},
+      {"a zero byte", "GET / HTTP/1.1\r\nHost: h\r\nX: a\0b\r\n\r\n"sv, 400},
       {"no colon", "GET / HTTP/1.1\r\nHost h\r\n\r\n", 400},
       {"an empty name", "GET / HTTP/1.1\r\n: h\r\n\r\n", 400},
       {"two hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400},

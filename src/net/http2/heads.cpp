@@ -111,9 +111,7 @@ void Nghttp2Session::on_request_head(Nghttp2Stream& stream, bool end) {
     return refuse(stream, 400);  // Two hosts: who routes by the one must not be told by the other.
   }
   Http2StreamEvents* events = events_.on_request(stream, head, end);
-  if (stream.reset_) {
-    stream.events_ = events;
-  } else if (events == nullptr) {
+  if (events == nullptr && !stream.reset_) {
     stream.reset(Http2Error::refused_stream);
   } else {
     stream.events_ = events;

@@ -99,7 +99,7 @@ void round_trip(benchmark::State& state) {
   std::string buffer;
   greet(server, client, buffer);
   const auto calls = static_cast<std::size_t>(state.range(0));
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     for (std::size_t i = 0; i < calls; ++i) client.ask()->send(message, true);
     carry(*client.session, *server.session, buffer);
     carry(*server.session, *client.session, buffer);
@@ -156,7 +156,7 @@ void body(benchmark::State& state) {
   std::string buffer;
   greet(server, client, buffer);
   const Bytes large = Bytes::copy_of(std::string(std::size_t{1} << 20, 'x'));
-  for (auto _ : state) {
+  for ([[maybe_unused]] auto _ : state) {
     client.ask()->send(large, true);
     const std::size_t closed = client.closed;
     while (client.closed == closed) {
