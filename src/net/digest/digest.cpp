@@ -16,13 +16,4 @@ std::array<std::uint8_t, 20> sha1(std::string_view text) {
   return out;
 }
 
-std::array<std::uint8_t, 32> sha256(std::string_view text) {
-  std::array<std::uint8_t, 32> out{};
-  SHA256_CTX context;
-  SHA256_Init(&context);
-  SHA256_Update(&context, text.data(), text.size());
-  SHA256_Final(out.data(), &context);
-  return out;
-}
-
 }  // namespace shunt::net

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <set>
 
 #include "net/digest/digest.h"
 #include "net/forms/accept.h"
@@ -16,8 +17,6 @@ namespace {
 TEST(Forms, digests_are_those_of_their_standards) {
   EXPECT_EQ(sha1("abc")[0], 0xa9);
   EXPECT_EQ(sha1("abc")[19], 0x9d);
-  EXPECT_EQ(sha256("abc")[0], 0xba);
-  EXPECT_EQ(sha256("abc")[31], 0xad);
 }
 
 TEST(Forms, a_quoted_string_parts_neither_lists_nor_parameters) {
@@ -57,11 +56,28 @@ TEST(Forms, the_type_that_is_wanted_most_is_chosen) {
   EXPECT_EQ(choose(",,;q=1"), std::nullopt);
 }
 
+TEST(Forms, other_bytes_have_another_tag) {
+  std::set<std::string> tags;
+  std::size_t texts = 0;
+  std::string text;
+  for (int size = 0; size < 70; ++size) {
+    text.assign(static_cast<std::size_t>(size), '\0');
+    tags.insert(make_etag(text)), ++texts;
+    for (char& c : text) {
+      for (int bit = 0; bit < 8; ++bit) {
+        c = static_cast<char>(1 << bit);
+        tags.insert(make_etag(text)), ++texts;
+      }
+      c = 0;
+    }
+  }
+  EXPECT_EQ(tags.size(), texts);
+}
+
 TEST(Forms, a_tag_is_known_again) {
   const std::string tag = make_etag("hello");
   EXPECT_EQ(tag, make_etag("hello"));
-  EXPECT_NE(tag, make_etag("hello!"));
-  EXPECT_EQ(tag.size(), 26u);
+  EXPECT_EQ(tag.size(), 24u);
   EXPECT_TRUE(names_etag(tag, tag, Match::strong));
   EXPECT_TRUE(names_etag("\"x\" , " + tag + ",", tag, Match::strong));
   EXPECT_TRUE(names_etag("*", tag, Match::strong));
