@@ -10,7 +10,6 @@ namespace shunt::remote {
 namespace {
 
 using call::ClientCall;
-using call::Last;
 using call::Opening;
 using gateway::text;
 using loop::Task;
@@ -185,6 +184,7 @@ class Silent {
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (!listener_) throw std::runtime_error("no socket");
     EXPECT_EQ(::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
     EXPECT_EQ(::listen(listener_.get(), 8), 0);
     socklen_t size = sizeof address;

@@ -306,16 +306,17 @@ class JsonToWire {
       const auto next = in_.member(first, key, key_at);
       if (next == JsonReader::Next::bad) return syntax();
       if (next == JsonReader::Next::end) return true;
-      const auto [stored, added] = keys.emplace(key);
-      auto at_key = [&] { return within(fmt::format("[{}]", quote_json(*stored))); };
-      if (!added) {
+      const auto placed = keys.emplace(key);
+      const std::string& stored = *placed.first;
+      auto at_key = [&] { return within(fmt::format("[{}]", quote_json(stored))); };
+      if (!placed.second) {
         wrong(key_at, "this key is here a second time");
         return at_key();
       }
       put_tag(out_, field.number, WireType::delimited);
       const std::size_t begin = begin_delimited(out_);
       Scalar scalar;
-      if (!map_key(key_field, *stored, key_at, scalar)) return at_key();
+      if (!map_key(key_field, stored, key_at, scalar)) return at_key();
       put_tag(out_, 1, wire_type(key_field.type));
       put(key_field, scalar);
       if (in_.peek() == JsonKind::null && !takes_null(value_field)) {

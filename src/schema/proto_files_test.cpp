@@ -106,7 +106,7 @@ TEST(ProtoFiles, an_error_points_at_the_word_that_is_wrong) {
       "S2073 a.proto: \"../gone.proto\": an import is a path without .. and not absolute: \"../gone.proto\"");
   EXPECT_EQ(told(problems_of(folder, {folder.write("a.proto", "syntax = \"proto4\";\n")})[0]).substr(0, 15),
             "S2072 a.proto: ");
-  EXPECT_EQ(problems_of(folder, {folder.write("a.proto", "\xff\xfe\x00")}).size() > 0, true);
+  EXPECT_FALSE(problems_of(folder, {folder.write("a.proto", "\xff\xfe\x00")}).empty());
 }
 
 TEST(ProtoFiles, imports_in_a_circle_are_told) {

@@ -74,7 +74,7 @@ class WireReader {
 
   bool varint(std::uint64_t& out) {
     if (at_ != end_ && static_cast<signed char>(*at_) >= 0) {
-      out = static_cast<std::uint64_t>(*at_++);
+      out = static_cast<std::uint8_t>(*at_++);
       return true;
     }
     out = 0;
