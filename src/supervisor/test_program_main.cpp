@@ -313,6 +313,7 @@ int run_worker() {
   };
   os::Fd link(given("SHUNT_LINKS"));
   os::Fd control(given("SHUNT_CONTROL"));
+  if (!link || !control) return 2;
   while (true) {
     std::string line;
     char each = 0;
