@@ -44,17 +44,15 @@ struct Scope::State final : Runnable {
     count++;
   }
   void destroy(Node* node) {
-    // The analyzer does not see that destroy() takes the node off the list before it frees it.
-    // NOLINTBEGIN(clang-analyzer-cplusplus.NewDelete)
     node->next->previous = node->previous;
     node->previous->next = node->next;
-    // NOLINTEND(clang-analyzer-cplusplus.NewDelete)
     if (!node->ended) count--;
     node->handle.destroy();
     delete node;
   }
   void destroy_all() {
-    while (anchor.next != &anchor) destroy(anchor.next);
+    // The analyzer does not see that destroy() takes the node off the list before it frees it.
+    while (anchor.next != &anchor) destroy(anchor.next);  // NOLINT(clang-analyzer-cplusplus.NewDelete)
     if (count == 0) emptied.set();
   }
   // A task has ended, or asked for cancel() from inside: reap it outside its own stack.
