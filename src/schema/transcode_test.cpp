@@ -312,7 +312,8 @@ TEST_F(Transcode, nesting_ends_where_protobufs_own_does) {
       outer.push_back(static_cast<char>((rest & 127) | (rest > 127 ? 128 : 0)));
       if (rest <= 127) break;
     }
-    bytes = outer + bytes;
+    outer += bytes;
+    bytes = std::move(outer);
   }
   EXPECT_FALSE(wire_to_json(*types_, type("test.Child"), bytes, {}));
 }

@@ -9,7 +9,7 @@
 namespace shunt::net {
 namespace {
 
-using namespace testing;
+using namespace testing;  // NOLINT(google-build-using-namespace): the words of http2_rig_test.h
 
 constexpr std::int64_t second_ns = 1'000'000'000;
 

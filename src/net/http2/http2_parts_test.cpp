@@ -130,7 +130,7 @@ TEST(BlockPool, keeps_what_is_in_blocks_of_any_size) {
 }
 
 TEST(FrameWalk, finds_the_same_frames_in_any_pieces) {
-  using namespace testing;
+  using namespace testing;  // NOLINT(google-build-using-namespace): the words of http2_rig_test.h
   const std::string bytes = std::string(preface) + frame(settings, 0, 0, "") +
                             frame(data, 0, 5, std::string(300, 'x')) + frame(data, 1, 7, "") +
                             frame(headers, 0, 0x7fff'ffff, "abc");
@@ -151,7 +151,7 @@ TEST(FrameWalk, finds_the_same_frames_in_any_pieces) {
 }
 
 TEST(FrameWalk, stops_before_a_frame_that_is_not_accepted) {
-  using namespace testing;
+  using namespace testing;  // NOLINT(google-build-using-namespace): the words of http2_rig_test.h
   const std::string good = frame(settings, 0, 0, "") + frame(data, 0, 5, "xyz");
   FrameWalk walk(0);
   const std::string bytes = good + frame(data, 0, 7, "bad") + good;

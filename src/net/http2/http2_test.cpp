@@ -454,7 +454,7 @@ TEST(Http2, streams_that_a_goaway_leaves_out_are_refused_and_the_others_go_on) {
   Ear& second = client.ask("/2");
   Ear& third = client.ask("/3");
   (void)client.collect();
-  using namespace testing;
+  using namespace testing;  // NOLINT(google-build-using-namespace): the words of http2_rig_test.h
   ASSERT_TRUE(
       client.session->receive(frame(settings, 0, 0, "") + frame(goaway, 0, 0, number(3) + number(0)), 0).has_value());
   EXPECT_EQ(client.goaways, 1);
@@ -566,7 +566,7 @@ TEST(Http2, a_status_that_http_does_not_know_resets_the_stream) {
   Side client({}, false);
   Ear& ear = client.ask("/");
   (void)client.collect();
-  using namespace testing;
+  using namespace testing;  // NOLINT(google-build-using-namespace): the words of http2_rig_test.h
   ASSERT_TRUE(
       client.session->receive(frame(settings, 0, 0, "") + frame(headers, end_headers, 1, field(":status", "042")), 0)
           .has_value());
