@@ -18,8 +18,13 @@ Duration milliseconds(Duration duration) {
 }  // namespace
 
 RoutedCall::RoutedCall(Context& context, std::shared_ptr<const Route> route, const CommandDefinition& command,
-                       CommandStats& stats, CallerEvents& events)
-    : context_(context), route_(std::move(route)), command_(command), stats_(stats), events_(&events) {}
+                       CommandStats& stats, const std::string* caller, CallerEvents& events)
+    : context_(context),
+      route_(std::move(route)),
+      command_(command),
+      stats_(stats),
+      caller_(caller),
+      events_(&events) {}
 
 RoutedCall::~RoutedCall() = default;
 
@@ -176,6 +181,8 @@ void RoutedCall::open_at(std::shared_ptr<Instance> instance, std::uint64_t grant
   attempts_++;
   accepted_ = false;
   opened_ = began_;
+  path_ = &context_.path_cache.find(*context_.paths, caller_, route_->definition->full_name, *instance_,
+                                    context_.loop_index);
   Link* link = instance_->link(context_.loop_index);
   Open open{.service = route_->definition->full_name,
             .command = command_.name,
@@ -319,7 +326,9 @@ void RoutedCall::release() {
   events_ = nullptr;
   if (!ended_) {
     ended_ = true;
-    stats_.count_end(context_.loop_index, Code::cancelled, context_.loop.refresh_now() - began_);
+    const Instant now = context_.loop.refresh_now();
+    stats_.count_end(context_.loop_index, Code::cancelled, now - began_);
+    record_path(now, false);
   }
   Timer::disarm();
   Runnable::unlink();
@@ -374,7 +383,10 @@ void RoutedCall::on_end(Status status, Metadata trailers) {
   Keep keep(*this);
   if (!ended_ && !status.is_ok() && may_move(status)) {
     bool refused = status.retry() == Retry::elsewhere;
-    if (!refused) {
+    if (refused) {
+      path_ = nullptr;  // Never begun.
+    } else {
+      record_path(context_.loop.refresh_now(), false);
       context_.retry_budget -= 1;
       route_->stats->retries.fetch_add(1, std::memory_order_relaxed);
     }
@@ -436,7 +448,9 @@ void RoutedCall::end(Status status, Metadata trailers) {
 
 // What the end of a call comes to, whatever the caller is told.
 void RoutedCall::count_end(Code code) {
-  stats_.count_end(context_.loop_index, code, context_.loop.refresh_now() - began_);
+  const Instant now = context_.loop.refresh_now();
+  stats_.count_end(context_.loop_index, code, now - began_);
+  record_path(now, code == Code::ok);
   ended_ = true;
   waiting_ = false;
   Timer::disarm();

@@ -10,6 +10,7 @@
 
 #include "base/random.h"
 #include "call/caller.h"
+#include "call/path_stats.h"
 #include "call/router.h"
 #include "loop/loop.h"
 #include "loop/task.h"
@@ -24,11 +25,15 @@ class RoutedCall final : public Outgoing, private CallerEvents, private loop::Ti
     loop::Loop& loop;
     std::size_t loop_index;
     Random& random;
+    /// What is measured of paths. Owners: this, the house and routing snapshots.
+    std::shared_ptr<PathStats> paths = std::make_shared<PathStats>();
+    PathCache path_cache{};
     double retry_budget = 10;  ///< Each call adds a tenth, each retry takes one: at most a tenth of the load again.
   };
 
+  /// `caller`: PathStats::caller() of who asks.
   RoutedCall(Context& context, std::shared_ptr<const Route> route, const CommandDefinition& command,
-             CommandStats& stats, CallerEvents& events);
+             CommandStats& stats, const std::string* caller, CallerEvents& events);
   static void* operator new(std::size_t size) { return loop::allocate_frame(size); }
   static void operator delete(void* memory, std::size_t size) { loop::free_frame(memory, size); }
 
@@ -80,6 +85,9 @@ class RoutedCall final : public Outgoing, private CallerEvents, private loop::Ti
   void leave();
   void end(Status status, Metadata trailers);
   void count_end(Code code);
+  void record_path(Instant now, bool ok) {
+    if (auto* path = std::exchange(path_, nullptr)) path->record(now - opened_, ok);
+  }
   Status explain(Status status) const;
   void unref() {
     if (--refs_ == 0) delete this;
@@ -90,6 +98,8 @@ class RoutedCall final : public Outgoing, private CallerEvents, private loop::Ti
   std::shared_ptr<const Route> route_;
   const CommandDefinition& command_;
   CommandStats& stats_;
+  const std::string* caller_;
+  PathShard* path_ = nullptr;  // Where the instance's calls are measured, from open_at() to its end.
   CallerEvents* events_;
   Own<Saved> saved_;
   std::shared_ptr<Instance> instance_;

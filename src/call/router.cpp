@@ -20,6 +20,7 @@ struct Resolved {
   std::shared_ptr<const Route> route;
   const CommandDefinition* command = nullptr;
   CommandStats* stats = nullptr;
+  const std::string* caller = nullptr;  // As PathStats names it.
 };
 
 struct TextHash {
@@ -160,7 +161,8 @@ Result<const Resolved*> Router::State::resolve(const CallStart& start) {
   }
   auto shared = routing->routes.at(route->definition->full_name);
   auto [entry, added] =
-      resolved.emplace(std::string(key.view()), Resolved{shared, &command->second, &route->stats->of(start.command)});
+      resolved.emplace(std::string(key.view()), Resolved{shared, &command->second, &route->stats->of(start.command),
+                                                         context.paths->caller(path_caller(start.principal))});
   return &entry->second;
 }
 
@@ -170,6 +172,9 @@ Router::~Router() = default;
 
 void Router::install(std::shared_ptr<const Routing> routing) {
   state_->routing = std::move(routing);
+  // What calls under way measure must stay; a routing without any is the one at the end.
+  if (state_->routing->paths != nullptr) state_->context.paths = state_->routing->paths;
+  state_->context.path_cache.clear();
   state_->recent.clear();
   state_->resolved.clear();
   for (RoutingEvents* events : state_->watchers) events->on_routing();
@@ -215,11 +220,12 @@ OutgoingHandle Router::start(const CallStart& start, CallerEvents& events, Openi
     if (!outer->turn_opening(opening)) return handle;
     CallStart turned = start;
     turned.encoding = target.command->encoding;
-    outer->begin(*new RoutedCall(state.context, target.route, *target.command, *target.stats, outer->ear()), turned,
-                 std::move(opening));
+    outer->begin(
+        *new RoutedCall(state.context, target.route, *target.command, *target.stats, target.caller, outer->ear()),
+        turned, std::move(opening));
     return handle;
   }
-  auto* call = new RoutedCall(state.context, target.route, *target.command, *target.stats, events);
+  auto* call = new RoutedCall(state.context, target.route, *target.command, *target.stats, target.caller, events);
   OutgoingHandle handle(call);
   if (written == start.encoding) {
     call->begin(start, std::move(opening));

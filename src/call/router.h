@@ -18,6 +18,7 @@
 #include "call/definition.h"
 #include "call/ends.h"
 #include "call/instance.h"
+#include "call/path_stats.h"
 #include "call/stats.h"
 #include "loop/loop.h"
 
@@ -38,6 +39,8 @@ class Routing {
   std::uint64_t revision = 0;
   bool expose_all = false;  ///< `--dev`: the gateway reaches every service.
   std::unordered_map<std::string, std::shared_ptr<const Route>> routes;  ///< By full name.
+  /// Where calls are measured by path; made once for a node. nullptr: each router measures for itself.
+  std::shared_ptr<PathStats> paths;
 
   /// A service by full name, or by short name within `app`, or where the short name is unique.
   /// Errors: not_found S1002 with what exists and the nearest name; failed_precondition S1003 when it is ambiguous.

@@ -107,6 +107,7 @@ struct House : testing::Test {
   void install() {
     auto routing = std::make_shared<Routing>();
     for (auto& [name, route] : routes) routing->routes[name] = route;
+    routing->paths = paths;
     router.install(routing);
   }
   Result<std::string> run(std::string_view service_name, std::string_view command, const Principal& who,
@@ -134,6 +135,7 @@ struct House : testing::Test {
   TaskService service{loop};
   Refuser refuser{service, refusals};
   std::map<std::string, std::shared_ptr<Route>> routes;
+  std::shared_ptr<PathStats> paths = std::make_shared<PathStats>(1);
   Router router{loop, 0, random};
   Principal node{.kind = PrincipalKind::node};
   Principal gateway{.kind = PrincipalKind::gateway};
@@ -242,6 +244,23 @@ TEST_F(House, a_call_takes_a_slot_while_it_runs_and_gives_it_back) {
   clock.advance(1s);
   EXPECT_EQ(instance.in_flight, 0u);
   EXPECT_EQ(instance.served, 1u);
+}
+
+TEST_F(House, each_call_is_measured_on_the_path_that_it_took) {
+  install();
+  ASSERT_TRUE(run("prices", "echo", of("shop.cart")).has_value());
+  ASSERT_TRUE(run("shop.prices", "echo", of("shop.cart")).has_value());
+  EXPECT_FALSE(run("shop.prices", "hang", of("shop.cart"), Deadline(clock.now() + 1ms)).has_value());
+  ASSERT_TRUE(run("shop.prices", "echo", node).has_value());
+  clock.advance(1ms);
+  auto all = paths->report();
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_EQ(all[0].key, (PathKey{"node", "shop.prices", "prices/0", Distance::local}));
+  EXPECT_EQ(all[0].counts.calls, 1u);
+  EXPECT_EQ(all[1].key, (PathKey{"shop.cart", "shop.prices", "prices/0", Distance::local}));
+  EXPECT_EQ(all[1].counts.calls, 3u);
+  EXPECT_EQ(all[1].counts.errors, 1u);
+  EXPECT_EQ(all[1].counts.timed(), 3u);
 }
 
 struct Pooled : House {

@@ -138,6 +138,7 @@ loop::Task<bool> House::prepare() {
     co_return false;
   }
   loops_ = std::move(*loops);
+  paths_ = std::make_shared<call::PathStats>(loops_->all());
 
   manager_ = make_own<module::Manager>(
       control_, log_,
@@ -449,6 +450,7 @@ void House::publish() {
   auto routing = std::make_shared<call::Routing>();
   routing->revision = ++revision_;
   routing->expose_all = dev_;
+  routing->paths = paths_;
   auto add = [&](std::shared_ptr<const call::ServiceDefinition> definition, std::shared_ptr<call::ServiceStats> stats) {
     auto route = std::make_shared<call::Route>();
     route->definition = std::move(definition);

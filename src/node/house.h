@@ -110,6 +110,7 @@ class House final : public supervisor::ClientEvents {
   std::shared_ptr<HostedInstance> manager_instance_;
   std::shared_ptr<call::ServiceStats> manager_stats_ = std::make_shared<call::ServiceStats>();
   std::shared_ptr<const call::ServiceDefinition> manager_definition_;
+  std::shared_ptr<call::PathStats> paths_;  // Owners: this and routing.
   std::vector<Own<gateway::Gateway>>
       gateways_;  ///< By loop index; the last is the admin socket's, on the control loop.
   loop::Event drain_asked_;
