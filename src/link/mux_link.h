@@ -6,39 +6,15 @@
 // a call (REFUSED: never started, safe to move) by finishing it inside Service::begin() with Retry::elsewhere; later, or
 // in a status that it only hands on, Retry::elsewhere becomes Retry::later.
 
-#include <functional>
 #include <string>
 
 #include "base/own.h"
 #include "call/link.h"
+#include "link/carrier.h"
 #include "loop/loop.h"
 #include "wire/mux.h"
 
 namespace shunt::link {
-
-/// Moves bytes. Belongs to a loop; told and tells on it.
-class Carrier {
- public:
-  /// What a carrier tells its link. The carrier may be destroyed inside any of them.
-  class Events {
-   public:
-    virtual void on_bytes(Bytes chunk) = 0;
-    /// write() may be tried again after it took less than all.
-    virtual void on_writable() = 0;
-    /// The peer is gone, or the carrier broke. Nothing comes after.
-    virtual void on_closed(Status why) = 0;
-
-   protected:
-    ~Events() = default;
-  };
-  virtual ~Carrier() = default;
-  /// Begins to read. No event comes from inside start(), write() or close().
-  virtual void start(Events& events) = 0;
-  /// Takes as much as it can now; returns how many bytes. 0: wait for on_writable.
-  virtual std::size_t write(const iovec* vectors, int count) = 0;
-  /// Stops; no event comes after.
-  virtual void close() = 0;
-};
 
 /// What a link tells its owner. Called on its loop.
 class LinkOwner {

@@ -34,8 +34,8 @@ class WorkerCarrier final : public link::Carrier, private link::Carrier::Events 
   }
 
  private:
-  void on_bytes(Bytes chunk) override {
-    if (events_ != nullptr) events_->on_bytes(std::move(chunk));
+  void on_bytes(std::string_view bytes) override {
+    if (events_ != nullptr) events_->on_bytes(bytes);
   }
   void on_writable() override {
     if (events_ != nullptr) events_->on_writable();

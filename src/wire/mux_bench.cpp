@@ -47,7 +47,7 @@ void move(Echo& from, Echo& to) {
     int count = from.mux.output(vectors, 64);
     std::size_t size = 0;
     for (int i = 0; i < count; i++) {
-      (void)to.mux.receive(Bytes::copy_of({static_cast<char*>(vectors[i].iov_base), vectors[i].iov_len}));
+      (void)to.mux.receive({static_cast<char*>(vectors[i].iov_base), vectors[i].iov_len});
       size += vectors[i].iov_len;
     }
     from.mux.written(size);

@@ -181,7 +181,7 @@ void hostile(std::string_view input) {
   if ((script.next() & 2) != 0) {
     std::string hello;
     append_frame(hello, FrameType::hello, 0, encode_hello({}));
-    check(side.mux.receive(Bytes::adopt(std::move(hello))).has_value());
+    check(side.mux.receive(hello).has_value());
     side.open();
   }
   std::string_view bytes = input.substr(std::min<std::size_t>(input.size(), 2));
@@ -189,7 +189,7 @@ void hostile(std::string_view input) {
   while (!bytes.empty()) {
     auto chunk = bytes.substr(0, piece);
     bytes.remove_prefix(chunk.size());
-    bool alive = side.mux.receive(Bytes::copy_of(chunk)).has_value();
+    bool alive = side.mux.receive(chunk).has_value();
     side.check_limits();
     if (!alive) return;
     while (side.mux.has_output()) side.take(SIZE_MAX);
@@ -205,7 +205,7 @@ void honest(std::string_view input) {
   auto move = [](Side_& from, Side_& to, std::size_t most, std::size_t piece) {
     auto bytes = from.take(most);
     for (std::size_t at = 0; at < bytes.size(); at += piece) {
-      auto received = to.mux.receive(Bytes::copy_of(std::string_view(bytes).substr(at, piece)));
+      auto received = to.mux.receive(std::string_view(bytes).substr(at, piece));
       if (!received) std::fprintf(stderr, "%s\n", received.error().to_string().c_str());
       check(received.has_value());
       to.check_limits();

@@ -119,8 +119,8 @@ struct Rig {
   }
   void pump() {
     while (a.has_output() || b.has_output()) {
-      ASSERT_TRUE(b.receive(Bytes::copy_of(take(a))).has_value());
-      ASSERT_TRUE(a.receive(Bytes::copy_of(take(b))).has_value());
+      ASSERT_TRUE(b.receive(take(a)).has_value());
+      ASSERT_TRUE(a.receive(take(b)).has_value());
     }
   }
   CallId open(bool last = false) {
@@ -138,7 +138,7 @@ TEST(Mux, says_hello_and_writes_nothing_else_before_the_peers) {
   CallId id = rig.open();
   EXPECT_EQ(rig.a.send(id, text("early"), true), MuxSent::held);
   auto first = Rig::drain(rig.a);
-  ASSERT_TRUE(rig.b.receive(text(first)).has_value());
+  ASSERT_TRUE(rig.b.receive(first).has_value());
   EXPECT_TRUE(rig.b.is_open());
   EXPECT_TRUE(rig.b_ear.calls.empty());
   rig.pump();
@@ -178,8 +178,8 @@ TEST(Mux, a_large_message_never_holds_up_small_ones_of_other_calls) {
   EXPECT_LT(before.size(), 200u << 10);
   CallId small = rig.open();
   rig.a.send(small, text("small"), true);
-  ASSERT_TRUE(rig.b.receive(text(before)).has_value());
-  ASSERT_TRUE(rig.b.receive(text(Rig::take(rig.a))).has_value());
+  ASSERT_TRUE(rig.b.receive(before).has_value());
+  ASSERT_TRUE(rig.b.receive(Rig::take(rig.a)).has_value());
   EXPECT_EQ(rig.b_ear.calls[small].messages.size(), 1u);
   EXPECT_EQ(rig.b_ear.calls[large].messages.size(), 0u);
   rig.pump();
@@ -225,7 +225,7 @@ TEST(Mux, a_dropped_answer_ends_inside_a_message) {
   CallId id = rig.open(true);
   rig.pump();
   rig.b.send(id, letters(1 << 20), false);
-  ASSERT_TRUE(rig.a.receive(text(Rig::take(rig.b))).has_value());
+  ASSERT_TRUE(rig.a.receive(Rig::take(rig.b)).has_value());
   rig.b.finish(id, {.code = Code::deadline_exceeded}, Unsent::drop);
   rig.pump();
   EXPECT_EQ(rig.a_ear.calls[id].messages.size(), 0u);
@@ -343,7 +343,7 @@ TEST(Mux, deadlines_asked_for_before_hello_can_be_rewritten) {
   Rig rig({}, {}, false);
   rig.a.open({.service = "s", .deadline_ns = 1000}, true, nullptr);
   auto hello = Rig::drain(rig.b);
-  ASSERT_TRUE(rig.a.receive(text(hello)).has_value());
+  ASSERT_TRUE(rig.a.receive(hello).has_value());
   rig.a.rewrite_deadlines([](std::int64_t at) { return at - 1; });  // Too late: nothing is there to change.
   EXPECT_TRUE(rig.a.same_clock());
 }
@@ -378,7 +378,7 @@ struct Fed {
     EXPECT_EQ(feed(open_frame(1)), Code::ok);
   }
   Code feed(std::string_view bytes) {
-    auto fed = mux.receive(Bytes::copy_of(bytes));
+    auto fed = mux.receive(bytes);
     return fed.has_value() ? Code::ok : fed.error().code();
   }
 };
@@ -431,7 +431,7 @@ TEST(MuxHostile, a_peer_that_ignores_credit_ends_the_link) {
 TEST(MuxHostile, a_peer_that_begins_with_anything_but_hello_is_told_off) {
   Ear ear;
   Mux mux(Side::acceptor, {}, {}, ear);
-  auto fed = mux.receive(Bytes::copy_of(open_frame(1)));
+  auto fed = mux.receive(open_frame(1));
   ASSERT_FALSE(fed.has_value());
   EXPECT_NE(fed.error().message().find("HELLO"), std::string::npos);
 }
@@ -468,7 +468,7 @@ TEST(MuxProperty, whatever_two_sides_do_each_call_hears_a_prefix_of_what_was_sai
       for (std::size_t at = 0; at < bytes.size();) {
         std::size_t size =
             std::min<std::size_t>(1 + random.below(random.below(4) == 0 ? 20 : 20'000), bytes.size() - at);
-        ASSERT_TRUE(to.receive(Bytes::copy_of(std::string_view(bytes).substr(at, size))).has_value());
+        ASSERT_TRUE(to.receive(std::string_view(bytes).substr(at, size)).has_value());
         at += size;
       }
     };

@@ -102,11 +102,11 @@ class SimWire::End final : public Carrier {
 
   Events* events() { return events_; }
   /// Delivers; false when the end was destroyed or closed inside.
-  bool deliver(Bytes chunk) {
+  bool deliver(std::string_view bytes) {
     if (events_ == nullptr) return false;
     bool gone = false;
     gone_ = &gone;
-    events_->on_bytes(std::move(chunk));
+    events_->on_bytes(bytes);
     if (gone) return false;
     gone_ = nullptr;
     return events_ != nullptr;
@@ -147,7 +147,7 @@ void SimWire::Direction::fire() {
       if (options.chunk_bytes_max != SIZE_MAX) {
         size = std::min<std::size_t>(size, 1 + random.below(options.chunk_bytes_max));
       }
-      if (receiver == nullptr || !receiver->deliver(Bytes::copy_of(left.substr(0, size)))) break;
+      if (receiver == nullptr || !receiver->deliver(left.substr(0, size))) break;
       left.remove_prefix(size);
     }
   }

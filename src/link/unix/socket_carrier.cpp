@@ -15,8 +15,6 @@ namespace {
 constexpr std::size_t read_bytes = 64 << 10;
 /// What one link may read before the others of its loop have their turn.
 constexpr std::size_t turn_bytes_max = 512 << 10;
-/// A smaller read is copied out of the buffer, so that a message which is kept does not keep 64 KiB with it.
-constexpr std::size_t copied_bytes_max = 16 << 10;
 
 class SocketCarrier final : public Carrier, private loop::Watch, private loop::Timer {
  public:
@@ -104,15 +102,11 @@ class SocketCarrier final : public Carrier, private loop::Watch, private loop::T
       }
       auto size = static_cast<std::size_t>(got);
       taken += size;
-      Bytes chunk;
-      if (size <= copied_bytes_max) {
-        chunk = Bytes::copy_of({buffer_.data(), size});
-      } else {
-        buffer_.resize(size);
-        chunk = Bytes::adopt(std::exchange(buffer_, {}));
-      }
-      events_->on_bytes(std::move(chunk));
+      // The carrier may go inside the event, and the bytes with it: the buffer is on its own while they are read.
+      std::string buffer = std::exchange(buffer_, {});
+      events_->on_bytes({buffer.data(), size});
       if (gone || events_ == nullptr) return;
+      buffer_ = std::move(buffer);
       // A short read has emptied the socket; the end, if it is near, has been told with this readiness.
       if (size < read_bytes && !is_hung_up() && failure_.empty()) return;
     }

@@ -1,0 +1,100 @@
+// What the mux tells a link, handed to the calls and to the owner. Once closed, the mux may know calls that are gone.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "link/mux_link_state.h"
+
+namespace shunt::link {
+
+using call::Cancel;
+using call::Last;
+using call::Message;
+using call::Metadata;
+using call::Sent;
+
+void MuxLink::State::on_hello(const wire::Hello& hello) {
+  if (closed) return;
+  if (!hello.name.empty()) peer_name = hello.name;
+  if (!mux.same_clock()) {
+    Instant now = loop.refresh_now();
+    mux.rewrite_deadlines([now](std::int64_t at) { return at == INT64_MAX ? at : at - now.ns; });
+  }
+  if (owner != nullptr) owner->on_open(hello);
+}
+
+void MuxLink::State::on_open(wire::CallId id, const wire::OpenFrame& frame, Bytes* first, bool last) {
+  if (closed) return;
+  Deadline deadline = read_deadline(frame.deadline_ns);
+  if (deadline.passed(loop.now())) {
+    finish_unbegun(id, Code::deadline_exceeded, "S1004", "the deadline had passed when the call arrived");
+    return;
+  }
+  call::Principal principal;
+  const call::Principal* who = &options.peer;
+  if (options.trust_principal) {
+    auto kind = frame.principal_kind <= static_cast<std::uint8_t>(call::PrincipalKind::node)
+                    ? static_cast<call::PrincipalKind>(frame.principal_kind)
+                    : call::PrincipalKind::none;
+    principal = {kind, std::string(frame.principal_service), std::string(frame.principal_user),
+                 std::string(frame.token.substr(0, call::token_bytes_max))};
+    who = &principal;
+  } else if (!frame.token.empty()) {
+    // The token is signed, so it may be handed on by somebody who is not believed.
+    principal = options.peer;
+    principal.token = frame.token.substr(0, call::token_bytes_max);
+    who = &principal;
+  }
+  Metadata metadata = owned(frame.metadata);
+
+  auto* call = new InCall(*this);
+  call->id = id;
+  mux.set_user(id, static_cast<Node*>(call));
+  stats.calls_opened++;
+  call::Open open;
+  open.service = frame.service;
+  open.command = frame.command;
+  open.metadata = metadata.empty() ? nullptr : &metadata;
+  open.deadline = deadline;
+  open.principal = who;
+  open.grant = frame.grant;
+  open.hops = frame.hops;
+  open.encoding = frame.encoding == 1 ? call::Encoding::proto : call::Encoding::json;
+  call::Opening opening;
+  if (first != nullptr) {
+    opening.message = Message(std::move(*first));
+    opening.has_message = true;
+  }
+  opening.last = last ? Last::yes : Last::no;
+
+  bool gone = false;
+  call->gone = &gone;
+  service.begin(call::IncomingHandle(call), open, std::move(opening));
+  if (gone) return;
+  call->gone = nullptr;
+  call->beginning = false;
+  if (!call->over && !call->finished && !deadline.is_never()) loop.arm(*call, deadline.at());
+}
+
+void MuxLink::State::on_message(wire::CallId id, void* user, Bytes message) {
+  if (closed) return;
+  if (is_outgoing(id)) {
+    out_call(user).events.on_message(Message(std::move(message)));
+  } else if (auto& call = in_call(user); call.events != nullptr) {
+    call.events->on_message(Message(std::move(message)));
+  }
+}
+
+void MuxLink::State::on_credit(wire::CallId id, void* user) {
+  if (closed) return;
+  if (is_outgoing(id)) {
+    out_call(user).on_credit();
+  } else if (auto& call = in_call(user); call.events != nullptr) {
+    call.events->on_credit();
+  }
+}
+
+}  // namespace shunt::link
