@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/base64.h"
 #include "base/names.h"
 #include "call/router.h"
 #include "gateway/browser.h"

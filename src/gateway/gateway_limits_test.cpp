@@ -1,5 +1,6 @@
 // Clients that go, limits, who may come in, pages of our own, the drain.
 #include "gateway/gateway_rig_test.h"
+#include "net/grpc/envelope.h"
 
 namespace shunt::gateway {
 namespace {
@@ -61,6 +62,37 @@ TEST_F(GatewayTest, each_limit_has_its_status) {
   EXPECT_TRUE(is_closed(refused("GET / HTTP/3.0\r\n\r\n", 505, "S4001")));
   EXPECT_TRUE(is_closed(refused("nonsense\r\n\r\n", 400, "S4001")));
   EXPECT_TRUE(is_closed(refused("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n", 501, "S4001")));
+}
+
+TEST_F(GatewayTest, messages_of_streams_that_come_slowly_have_a_limit_together) {
+  GatewayLimits limits;
+  limits.collected_bytes_max = 1500;
+  start({.dev = true, .loopback = true}, limits);
+  std::string message;
+  net::append_envelope(message, 0, std::string(2000, 'x'));
+  const auto half = [&](std::string_view type) {
+    return post("/prices/sum", message, "", type).substr(0, post("/prices/sum", "", "", type).size() + 1100);
+  };
+  const int first = connect();
+  write(first, half("application/connect+json"));
+  turn();
+  turn();
+  const int second = connect();
+  const Answer refused = ask(second, half("application/connect+json"));
+  EXPECT_NE(refused.body.find("S4003"), std::string::npos) << refused.body;
+  const int third = connect();
+  const Answer also_refused = ask(third, half("application/grpc-web+json"));
+  EXPECT_NE(also_refused.body.find("grpc-status: 8"), std::string::npos) << also_refused.body;
+
+  // What the first held is free again when it goes.
+  close(first);
+  turn_until([&] { return !seen_.cancelled.empty(); });
+  const int fourth = connect();
+  write(fourth, half("application/grpc-web+json"));
+  turn();
+  turn();
+  write(fourth, message.substr(1100));
+  EXPECT_NE(answer(fourth).body.find("grpc-status:"), std::string::npos);
 }
 
 TEST_F(GatewayTest, bodies_that_come_slowly_have_a_limit_together) {

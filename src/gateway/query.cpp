@@ -202,7 +202,7 @@ Result<std::string> ParameterTypes::value_json(const std::string& name, std::str
 
 Result<std::string> ParameterTypes::value_json(const FormValue& value, const Type& type) {
   if (value.is_file) {
-    std::string data = quote_json(shunt::encode_base64(value.text, Padding::yes));
+    std::string data = quote_json(encode_base64(value.text, Padding::yes));
     if (!type.object || type.string) return data;
     return fmt::format("{{\"filename\":{},\"type\":{},\"data\":{}}}", quote_json(value.filename),
                        quote_json(value.type), data);

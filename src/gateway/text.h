@@ -1,5 +1,5 @@
 #pragma once
-// Small texts of the web: percent and base64 decoding, HTML escapes, the JSON of an error.
+// Small texts of the web: percent decoding, HTML escapes, the JSON of an error.
 
 #include <optional>
 #include <string>
@@ -11,10 +11,6 @@ namespace shunt::gateway {
 
 /// Decodes %XX, and + to a space (a query's form). Nothing for a broken escape.
 std::optional<std::string> decode_query(std::string_view text);
-/// Decodes base64 of either alphabet, padded or not. Nothing for anything else.
-std::optional<std::string> decode_base64(std::string_view text);
-/// The standard alphabet, unpadded, as gRPC writes "-bin" values.
-std::string encode_base64(std::string_view bytes);
 /// Escapes & < > " '.
 std::string escape_html(std::string_view text);
 

@@ -31,26 +31,20 @@ net::Coding coding_of_answer(std::string_view accepted) {
 }  // namespace
 
 ConnectExchange::ConnectExchange(Carrier& carrier, ConnectForm form)
-    : Exchange(carrier), form_(form), reader_(carrier.shared().limits.body_bytes_max) {
+    : CallExchange(carrier), form_(form), reader_(carrier.shared().limits.body_bytes_max) {
   takes_stream_ = is_stream();
 }
 
 // --- The request ---
 
 void ConnectExchange::begin(const Request& request) {
-  Shared& shared = carrier_.shared();
-  over_ = false;
-  began_ = shared.loop.now();
-  if (shared.hooks.access_log) {
-    log_method_ = request.method;
-    log_target_ = request.target;
-  }
+  open(request);
   if (Check refusal = check(request)) {
     if (!request.whole) carrier_.close_after();
     refuse(*refusal);
     return;
   }
-  if (streams_request_) start_call(call::Opening::empty());
+  if (streams_request_) begin_call(call::Opening::empty());
 }
 
 Check ConnectExchange::check(const Request& request) {
@@ -164,6 +158,7 @@ void ConnectExchange::body(std::string_view piece, bool last) {
   } else {
     read(piece);
   }
+  if (!over_ && is_stream()) count_collected(held_bytes());
 }
 
 void ConnectExchange::collect(std::string_view piece, bool last) {
@@ -172,35 +167,11 @@ void ConnectExchange::collect(std::string_view piece, bool last) {
     first_ = Bytes::copy_of(piece);
     return;
   }
-  Shared& shared = carrier_.shared();
-  if (shared.collected_bytes + piece.size() > shared.limits.collected_bytes_max) {
-    fail(503, Status(Code::resource_exhausted, "S4003", "too many request bodies are on their way at once")
-                  .with_retry(Retry::later));
-    return;
-  }
-  pending_.append(piece);
-  collected_ += piece.size();
-  shared.collected_bytes += piece.size();
+  if (count_collected(pending_.size() + piece.size())) pending_.append(piece);
 }
 
-void ConnectExchange::start_call(call::Opening opening) {
-  call::CallStart start;
-  start.service = target_->route->definition->full_name;
-  start.command = target_->command_name;
-  start.metadata = request_metadata_.empty() ? nullptr : &request_metadata_;
-  start.deadline = deadline_;
-  start.principal = &principal_;
-  start.encoding = form_.encoding == call::Encoding::json ? call::Encoding::proto_json : form_.encoding;
-  calling_ = starting_ = true;
-  call::OutgoingHandle handle = carrier_.shared().router.start(start, *this, std::move(opening));
-  starting_ = false;
-  if (over_) return;
-  call_ = std::move(handle);
-  if (has_too_many_) {
-    call_->cancel(call::Cancel::protocol);
-    return;
-  }
-  give_credit();
+void ConnectExchange::begin_call(call::Opening opening) {
+  start_call(form_.encoding == call::Encoding::json ? call::Encoding::proto_json : form_.encoding, std::move(opening));
 }
 
 void ConnectExchange::read(std::string_view bytes) {
@@ -290,7 +261,7 @@ void ConnectExchange::end_request() {
     end_call(Status(Code::unimplemented, "S4062", "the command takes one message, and none came"));
   } else {
     if (form_.encoding == call::Encoding::json && first_.empty()) first_ = Bytes::forever("{}");
-    start_call(call::Opening::unary(call::Message(std::move(first_))));
+    begin_call(call::Opening::unary(call::Message(std::move(first_))));
   }
 }
 
@@ -298,7 +269,7 @@ void ConnectExchange::on_credit() {
   held_ = false;
   if (starting_ || reading_ || over_) return;
   if (!pending_.empty()) read(std::exchange(pending_, {}));
-  if (over_ || held_) return;
+  if (over_ || !count_collected(held_bytes()) || held_) return;
   if (body_ended_) end_request();
   if (!over_) carrier_.go_on();
 }
@@ -335,14 +306,7 @@ void ConnectExchange::on_message(call::Message message) {
 
 void ConnectExchange::on_end(Status status, call::Metadata trailers) {
   if (over_) return;
-  if (has_too_many_) {
-    status = Status(Code::internal, "S1014", "the command answered a unary call with more than one message");
-  } else if (status.is_ok() && !streams_answer_ && !has_message_) {
-    status = Status(Code::internal, "S1014", "the command ended a unary call without a message");
-  } else if (is_shutting_down_ && !status.is_ok()) {
-    status =
-        Status(Code::unavailable, "S1015", "the node shut down before the call had ended").with_retry(Retry::later);
-  }
+  status = judge(std::move(status), !streams_answer_ && !has_message_);
   if (!starting_) call_.reset();
   if (is_stream()) {
     if (status.is_ok() && !streams_answer_) {
@@ -396,7 +360,7 @@ void ConnectExchange::end_stream(const Status& status, const call::Metadata& tra
   const auto prefix = net::envelope_prefix(net::envelope_flag::connect_end, end.size());
   carrier_.write({prefix.data(), prefix.size()}, end);
   carrier_.end();
-  finish(200);
+  close(200);
 }
 
 void ConnectExchange::answer_message(const call::Metadata& trailers) {
@@ -417,7 +381,7 @@ void ConnectExchange::answer_message(const call::Metadata& trailers) {
   }
   if (!coded.empty()) fields.add("content-encoding", net::coding_name(answer_coding_));
   carrier_.answer(200, fields, coded.empty() ? message_.view() : std::string_view(coded));
-  finish(200);
+  close(200);
 }
 
 void ConnectExchange::answer_error(int http_status, const Status& status, const call::Metadata& trailers,
@@ -432,7 +396,7 @@ void ConnectExchange::answer_error(int http_status, const Status& status, const 
   add_metadata(fields, metadata_);
   add_metadata(fields, trailers, "trailer-");
   carrier_.answer(http_status, fields, connect_error(status));
-  finish(http_status);
+  close(http_status);
 }
 
 // A stream's errors stand in its last envelope, except those that are about HTTP, or the web: a client that does not
@@ -465,63 +429,6 @@ void ConnectExchange::fail(int http_status, Status status) {
   } else {
     answer_error(http_status, status, {}, nullptr);
   }
-}
-
-void ConnectExchange::finish(int http_status) {
-  Shared& shared = carrier_.shared();
-  over_ = true;
-  calling_ = held_ = false;
-  GatewayStats::add(shared.shard.answers[static_cast<std::size_t>(std::clamp(http_status, 0, 599))]);
-  if (shared.hooks.access_log) {
-    AccessRecord record;
-    record.method = log_method_;
-    record.target = log_target_;
-    record.status = http_status;
-    record.bytes = carrier_.written();
-    record.took = shared.loop.now() - began_;
-    record.user = principal_.user;
-    shared.hooks.access_log(record);
-  }
-  release_collected();
-  carrier_.go_on();
-}
-
-// --- Credit, and endings from outside ---
-
-// A callee that answers at once would otherwise call us, and we it, ever deeper.
-void ConnectExchange::give_credit() {
-  if (starting_ || giving_credit_) return;
-  giving_credit_ = true;
-  while (call_ && owed_ > 0 && carrier_.unsent() <= carrier_.shared().limits.unsent_bytes_max) {
-    call_->consumed(std::exchange(owed_, 0));
-  }
-  giving_credit_ = false;
-}
-
-void ConnectExchange::drained() {
-  if (!call_ || owed_ == 0) return;
-  if (carrier_.unsent() > carrier_.shared().limits.unsent_bytes_max / 2) return;
-  // In a turn of its own: an endless stream must not keep the loop from everybody else.
-  Shared& shared = carrier_.shared();
-  shared.loop.arm(*this, shared.loop.now());
-}
-
-void ConnectExchange::fire() { give_credit(); }
-
-void ConnectExchange::abandon() {
-  over_ = true;
-  calling_ = false;
-  Timer::disarm();
-  release_collected();
-  call_.reset();
-}
-
-void ConnectExchange::release_collected() { carrier_.shared().collected_bytes -= std::exchange(collected_, 0); }
-
-void ConnectExchange::shut_down() {
-  is_shutting_down_ = true;
-  carrier_.close_after();
-  if (call_) call_->cancel(call::Cancel::shutdown);
 }
 
 }  // namespace shunt::gateway

@@ -7,18 +7,16 @@
 #include <string>
 #include <string_view>
 
-#include "call/ends.h"
 #include "gateway/admission.h"
-#include "gateway/carrier.h"
+#include "gateway/call_exchange.h"
 #include "gateway/connect/connect_text.h"
-#include "loop/loop.h"
 #include "net/coding/coding.h"
 #include "net/grpc/envelope.h"
 
 namespace shunt::gateway {
 
 /// Threads: the loop's. Lifetime: its carrier's, for one request.
-class ConnectExchange final : public Exchange, private call::CallerEvents, private loop::Timer {
+class ConnectExchange final : public CallExchange {
  public:
   ConnectExchange(Carrier& carrier, ConnectForm form);
 
@@ -26,9 +24,6 @@ class ConnectExchange final : public Exchange, private call::CallerEvents, priva
   void body(std::string_view piece, bool last) override;
   void complete() override;
   void fail(int http_status, Status status) override;
-  void drained() override;
-  void abandon() override;
-  void shut_down() override;
 
  private:
   // The request.
@@ -38,7 +33,7 @@ class ConnectExchange final : public Exchange, private call::CallerEvents, priva
   Check read_codings(const Request& request, const Facts& facts);
   Check read_query(const Facts& facts);
   void collect(std::string_view piece, bool last);
-  void start_call(call::Opening opening);
+  void begin_call(call::Opening opening);
   void read(std::string_view bytes);
   /// False when the call has ended.
   bool take(net::Envelope& envelope);
@@ -53,7 +48,6 @@ class ConnectExchange final : public Exchange, private call::CallerEvents, priva
   void on_end(Status status, call::Metadata trailers) override;
   [[nodiscard]] bool wants_answer() const override { return !streams_answer_; }
   void on_answer(call::Message message) override;
-  void fire() override;  // gives back credit, in a turn of its own
 
   // The answer.
   void begin_stream();
@@ -64,40 +58,24 @@ class ConnectExchange final : public Exchange, private call::CallerEvents, priva
   void refuse(const Refusal& refusal);
   /// Ends a call that broke a rule.
   void end_call(Status status);
-  void finish(int http_status);
-  void give_credit();
-  void release_collected();
+  /// Of a stream: what has come and was not given to the call.
+  [[nodiscard]] std::size_t held_bytes() const { return reader_.part_bytes() + pending_.size() + first_.size(); }
   [[nodiscard]] bool is_stream() const { return form_.kind == ConnectForm::Kind::stream; }
 
   ConnectForm form_;
   bool streams_request_ = false;
   bool streams_answer_ = false;
-  bool starting_ = false;  // inside Router::start: there is no handle yet
   bool body_ended_ = false;
   bool head_written_ = false;
   bool has_first_ = false;    // of a request with one message
   bool has_message_ = false;  // of an answer with one message
-  bool has_too_many_ = false;
-  bool is_shutting_down_ = false;
-  bool giving_credit_ = false;
   bool reading_ = false;
   net::Coding request_coding_ = net::Coding::identity;
   net::Coding answer_coding_ = net::Coding::identity;
-  std::size_t owed_ = 0;       // credit not given back yet
-  std::size_t collected_ = 0;  // what pending_ counts in Shared::collected_bytes
-  Deadline deadline_ = Deadline::never();
-  TargetPtr target_;
   net::EnvelopeReader reader_;
   std::string pending_;  // a bare message that is not whole; of a stream: received while held
   Bytes first_;
   Bytes message_;
-  call::Metadata request_metadata_;
-  call::Metadata metadata_;  // of the answer
-  call::Principal principal_;
-  std::string log_method_;  // only with an access log
-  std::string log_target_;
-  Instant began_;
-  call::OutgoingHandle call_;
 };
 
 }  // namespace shunt::gateway

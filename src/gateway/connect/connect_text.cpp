@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "base/base64.h"
 #include "base/json_text.h"
 #include "gateway/media.h"
 #include "gateway/query.h"

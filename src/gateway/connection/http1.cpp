@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/base64.h"
 #include "gateway/connection/connection.h"
 #include "gateway/media.h"
 #include "gateway/text.h"

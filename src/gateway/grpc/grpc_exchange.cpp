@@ -54,20 +54,14 @@ Status as_grpc(Refusal refusal) {
 }  // namespace
 
 GrpcExchange::GrpcExchange(Carrier& carrier, net::GrpcContentType type)
-    : Exchange(carrier), type_(type), reader_(carrier.shared().limits.body_bytes_max) {
+    : CallExchange(carrier), type_(type), reader_(carrier.shared().limits.body_bytes_max) {
   takes_stream_ = true;
 }
 
 // --- The request ---
 
 void GrpcExchange::begin(const Request& request) {
-  Shared& shared = carrier_.shared();
-  over_ = false;
-  began_ = shared.loop.now();
-  if (shared.hooks.access_log) {
-    log_method_ = request.method;
-    path_ = request.target;
-  }
+  open(request);
   if (request.method != "POST" || type_.codec == net::GrpcCodec::other) {
     const bool is_post = request.method == "POST";
     Fields fields;
@@ -88,7 +82,7 @@ void GrpcExchange::begin(const Request& request) {
     end_call(as_grpc(std::move(*refusal)));
     return;
   }
-  if (streams_request_) start_call(call::Opening::empty());
+  if (streams_request_) begin_call(call::Opening::empty());
 }
 
 Check GrpcExchange::check(const Request& request) {
@@ -122,8 +116,10 @@ Check GrpcExchange::check(const Request& request) {
 
 Check GrpcExchange::read_timeout(const Facts& facts) {
   if (facts.grpc_timeout.empty()) return std::nullopt;
-  timeout_ = net::parse_grpc_timeout(facts.grpc_timeout);
-  if (timeout_) return std::nullopt;
+  if (const auto timeout = net::parse_grpc_timeout(facts.grpc_timeout)) {
+    deadline_ = Deadline::after(began_, *timeout);
+    return std::nullopt;
+  }
   return Refusal{400, Status(Code::invalid_argument, "S4012",
                              fmt::format("grpc-timeout '{}' must be at most 8 digits and one of H, M, S, m, u and n",
                                          facts.grpc_timeout))};
@@ -143,32 +139,15 @@ Check GrpcExchange::read_encodings(const Facts& facts) {
   return std::nullopt;
 }
 
-Deadline GrpcExchange::deadline() const { return timeout_ ? Deadline::after(began_, *timeout_) : Deadline::never(); }
-
-void GrpcExchange::start_call(call::Opening opening) {
-  Shared& shared = carrier_.shared();
-  calling_ = starting_ = started_ = true;
-  call::OutgoingHandle handle;
+void GrpcExchange::begin_call(call::Opening opening) {
   if (is_builtin_) {
-    handle = start_builtin(shared, carrier_.policy(), path_, *this, std::move(opening));
+    start_call_by([&](call::CallerEvents& events) {
+      return start_builtin(carrier_.shared(), carrier_.policy(), path_, events, std::move(opening));
+    });
   } else {
-    call::CallStart start;
-    start.service = target_->route->definition->full_name;
-    start.command = target_->command_name;
-    start.metadata = request_metadata_.empty() ? nullptr : &request_metadata_;
-    start.deadline = deadline();
-    start.principal = &principal_;
-    start.encoding = type_.codec == net::GrpcCodec::json ? call::Encoding::proto_json : call::Encoding::proto;
-    handle = shared.router.start(start, *this, std::move(opening));
+    start_call(type_.codec == net::GrpcCodec::json ? call::Encoding::proto_json : call::Encoding::proto,
+               std::move(opening));
   }
-  starting_ = false;
-  if (over_) return;
-  call_ = std::move(handle);
-  if (has_too_many_) {
-    call_->cancel(call::Cancel::protocol);
-    return;
-  }
-  give_credit();
 }
 
 void GrpcExchange::body(std::string_view piece, bool last) {
@@ -187,6 +166,7 @@ void GrpcExchange::body(std::string_view piece, bool last) {
   } else {
     read(piece);
   }
+  if (!over_) count_collected(held_bytes());
 }
 
 void GrpcExchange::read(std::string_view bytes) {
@@ -261,7 +241,7 @@ void GrpcExchange::end_request() {
     end_call(Status(Code::unimplemented, "S4052", "the command takes one message, and none came"));
   } else {
     if (type_.codec == net::GrpcCodec::json && first_.empty()) first_ = Bytes::forever("{}");
-    start_call(call::Opening::unary(call::Message(std::move(first_))));
+    begin_call(call::Opening::unary(call::Message(std::move(first_))));
   }
 }
 
@@ -269,7 +249,7 @@ void GrpcExchange::on_credit() {
   held_ = false;
   if (starting_ || reading_ || over_) return;
   if (!pending_.empty()) read(std::exchange(pending_, {}));
-  if (over_ || held_) return;
+  if (over_ || !count_collected(held_bytes()) || held_) return;
   if (body_ended_) end_request();
   carrier_.go_on();
 }
@@ -308,14 +288,7 @@ void GrpcExchange::on_message(call::Message message) {
 
 void GrpcExchange::on_end(Status status, call::Metadata trailers) {
   if (over_) return;
-  if (has_too_many_) {
-    status = Status(Code::internal, "S1014", "the command answered a unary call with more than one message");
-  } else if (status.is_ok() && !streams_answer_ && !has_message_) {
-    status = Status(Code::internal, "S1014", "the command ended a unary call without a message");
-  } else if (is_shutting_down_ && !status.is_ok()) {
-    status =
-        Status(Code::unavailable, "S1015", "the node shut down before the call had ended").with_retry(Retry::later);
-  }
+  status = judge(std::move(status), !streams_answer_ && !has_message_);
   if (!starting_) call_.reset();
   if (status.is_ok() && has_message_) {
     if (!head_written_) begin_answer();
@@ -417,51 +390,8 @@ void GrpcExchange::fail(int http_status, Status status) {
 }
 
 void GrpcExchange::finish(Code code) {
-  Shared& shared = carrier_.shared();
-  over_ = true;
-  calling_ = held_ = false;
-  GatewayStats::add(shared.shard.grpc_answers[static_cast<std::size_t>(code)]);
-  if (shared.hooks.access_log) {
-    AccessRecord record;
-    record.method = log_method_;
-    record.target = path_;
-    record.status = 200;
-    record.grpc_status = code;
-    record.bytes = carrier_.written();
-    record.took = shared.loop.now() - began_;
-    record.user = principal_.user;
-    shared.hooks.access_log(record);
-  }
-  carrier_.go_on();
-}
-
-// --- Credit, and endings from outside ---
-
-// A callee that answers at once would otherwise call us, and we it, ever deeper.
-void GrpcExchange::give_credit() {
-  if (starting_ || giving_credit_) return;
-  giving_credit_ = true;
-  while (call_ && owed_ > 0 && carrier_.unsent() <= carrier_.shared().limits.unsent_bytes_max) {
-    call_->consumed(std::exchange(owed_, 0));
-  }
-  giving_credit_ = false;
-}
-
-void GrpcExchange::drained() {
-  if (!call_ || owed_ == 0) return;
-  if (carrier_.unsent() > carrier_.shared().limits.unsent_bytes_max / 2) return;
-  // In a turn of its own: an endless stream must not keep the loop from everybody else.
-  Shared& shared = carrier_.shared();
-  shared.loop.arm(*this, shared.loop.now());
-}
-
-void GrpcExchange::fire() { give_credit(); }
-
-void GrpcExchange::abandon() {
-  over_ = true;
-  calling_ = held_ = false;
-  Timer::disarm();
-  call_.reset();
+  GatewayStats::add(carrier_.shared().shard.grpc_answers[static_cast<std::size_t>(code)]);
+  close(200, false, code);
 }
 
 void GrpcExchange::shut_down() {

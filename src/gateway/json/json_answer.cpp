@@ -58,15 +58,7 @@ void JsonExchange::on_message(call::Message message) {
 
 void JsonExchange::on_end(Status status, call::Metadata trailers) {
   if (!calling_) return;
-  if (has_too_many_) {
-    status = Status(Code::internal, "S1014",
-                    fmt::format("{} answered a unary call with more than one message", target_->command_name));
-  } else if (status.is_ok() && !streams_answer_ && !has_message_) {
-    status = Status(Code::internal, "S1014", "the command ended a unary call without a message");
-  } else if (is_shutting_down_ && !status.is_ok()) {
-    status =
-        Status(Code::unavailable, "S1015", "the node shut down before the call had ended").with_retry(Retry::later);
-  }
+  status = judge(std::move(status), !streams_answer_ && !has_message_);
   if (!starting_) call_.reset();
 
   if (streams_answer_ && (head_written_ || status.is_ok())) {
@@ -305,62 +297,13 @@ void JsonExchange::answer(int http_status, std::string_view content_type, std::s
 }
 
 void JsonExchange::finish(int http_status) {
-  Shared& shared = carrier_.shared();
-  over_ = true;
-  calling_ = held_ = false;
   events_timer_.disarm();
-  GatewayStats::add(shared.shard.answers[static_cast<std::size_t>(std::clamp(http_status, 0, 599))]);
-  if (shared.hooks.access_log) {
-    AccessRecord record;
-    record.method = log_method_;
-    record.target = log_target_;
-    record.status = http_status;
-    record.bytes = carrier_.written();
-    record.took = shared.loop.now() - began_;
-    record.user = principal_.user;
-    shared.hooks.access_log(record);
-  }
-  release_collected();
-  carrier_.go_on();
+  close(http_status);
 }
-
-// --- Credit, and endings from outside ---
-
-// A callee that answers at once would otherwise call us, and we it, ever deeper.
-void JsonExchange::give_credit() {
-  if (starting_ || giving_credit_) return;
-  giving_credit_ = true;
-  while (call_ && owed_ > 0 && carrier_.unsent() <= carrier_.shared().limits.unsent_bytes_max) {
-    call_->consumed(std::exchange(owed_, 0));
-  }
-  giving_credit_ = false;
-}
-
-void JsonExchange::drained() {
-  if (!call_ || owed_ == 0) return;
-  if (carrier_.unsent() > carrier_.shared().limits.unsent_bytes_max / 2) return;
-  // In a turn of its own: an endless stream must not keep the loop from everybody else.
-  Shared& shared = carrier_.shared();
-  shared.loop.arm(*this, shared.loop.now());
-}
-
-void JsonExchange::fire() { give_credit(); }
 
 void JsonExchange::abandon() {
-  over_ = true;
-  calling_ = false;
-  Timer::disarm();
   events_timer_.disarm();
-  release_collected();
-  call_.reset();
-}
-
-void JsonExchange::release_collected() { carrier_.shared().collected_bytes -= std::exchange(collected_, 0); }
-
-void JsonExchange::shut_down() {
-  is_shutting_down_ = true;
-  carrier_.close_after();
-  if (call_) call_->cancel(call::Cancel::shutdown);
+  CallExchange::abandon();
 }
 
 }  // namespace shunt::gateway

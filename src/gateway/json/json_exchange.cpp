@@ -19,15 +19,8 @@ Status not_acceptable(std::string_view types) {
 // --- The request ---
 
 void JsonExchange::begin(const Request& request) {
-  Shared& shared = carrier_.shared();
-  over_ = false;
+  open(request);
   head_only_ = request.method == "HEAD";
-  began_ = shared.loop.now();
-  if (shared.hooks.access_log) {
-    log_method_ = request.method;
-    log_target_ = request.target;
-  }
-
   Check refusal = check(request);
   const bool is_a_call = page_ == Page::none && !facts_.is_options;
   if (!refusal && is_a_call) refusal = prepare_call(request);
@@ -39,7 +32,7 @@ void JsonExchange::begin(const Request& request) {
   } else if (page_ != Page::none) {
     answer_page();
   } else if (takes_stream_) {
-    start_call();
+    begin_call();
   }
 }
 
@@ -54,26 +47,18 @@ void JsonExchange::body(std::string_view piece, bool last) {
 }
 
 void JsonExchange::collect(std::string_view piece, bool last) {
-  Shared& shared = carrier_.shared();
   if (auto done = body_.feed(piece, last); !done) {
     const bool is_large = done.error().code() == Code::resource_exhausted;
     fail(is_large ? 413 : 400, std::move(done).error());
     return;
   }
-  const std::size_t grown = body_.held_bytes() - collected_;
-  if (shared.collected_bytes + grown > shared.limits.collected_bytes_max) {
-    fail(503, Status(Code::resource_exhausted, "S4003", "too many request bodies are on their way at once")
-                  .with_retry(Retry::later));
-    return;
-  }
-  collected_ += grown;
-  shared.collected_bytes += grown;
+  count_collected(body_.held_bytes());
 }
 
 void JsonExchange::complete() {
   if (over_) return;
   if (!takes_stream_) {
-    start_call();
+    begin_call();
     return;
   }
   body_.feed_end();
@@ -299,8 +284,7 @@ const ParameterTypes& JsonExchange::parameters() const {
   return *target.parameters;
 }
 
-void JsonExchange::start_call() {
-  Shared& shared = carrier_.shared();
+void JsonExchange::begin_call() {
   call::Opening opening;
   release_collected();
   if (!takes_stream_) {
@@ -320,24 +304,7 @@ void JsonExchange::start_call() {
     opening = call::Opening::unary(call::Message(std::move(whole_body_)));
     whole_body_ = {};
   }
-
-  call::CallStart start;
-  start.service = target_->route->definition->full_name;
-  start.command = target_->command_name;
-  start.metadata = request_metadata_.empty() ? nullptr : &request_metadata_;
-  start.deadline = deadline_;
-  start.principal = &principal_;
-  calling_ = true;
-  starting_ = true;
-  call::OutgoingHandle handle = shared.router.start(start, *this, std::move(opening));
-  starting_ = false;
-  if (!calling_) return;
-  call_ = std::move(handle);
-  if (has_too_many_) {
-    call_->cancel(call::Cancel::protocol);
-    return;
-  }
-  give_credit();
+  start_call(call::Encoding::json, std::move(opening));
 }
 
 Check JsonExchange::make_message(std::string& text) const {

@@ -7,9 +7,8 @@
 #include <string>
 #include <string_view>
 
-#include "call/ends.h"
 #include "gateway/admission.h"
-#include "gateway/carrier.h"
+#include "gateway/call_exchange.h"
 #include "gateway/json/answer_terms.h"
 #include "gateway/json/request_body.h"
 #include "gateway/shared.h"
@@ -18,17 +17,15 @@
 namespace shunt::gateway {
 
 /// Threads: the loop's.
-class JsonExchange final : public Exchange, private call::CallerEvents, private loop::Timer {
+class JsonExchange final : public CallExchange {
  public:
-  explicit JsonExchange(Carrier& carrier) : Exchange(carrier), events_timer_(*this) {}
+  explicit JsonExchange(Carrier& carrier) : CallExchange(carrier), events_timer_(*this) {}
 
   void begin(const Request& request) override;
   void body(std::string_view piece, bool last) override;
   void complete() override;
   void fail(int http_status, Status status) override;
-  void drained() override;
   void abandon() override;
-  void shut_down() override;
 
  private:
   enum class Form : std::uint8_t { unary, ndjson, events, raw };
@@ -55,14 +52,13 @@ class JsonExchange final : public Exchange, private call::CallerEvents, private 
   const ParameterTypes& parameters() const;
   Check make_message(std::string& text) const;
   void collect(std::string_view piece, bool last);
-  void start_call();
+  void begin_call();
   void pump();
 
   void on_metadata(call::Metadata metadata) override;
   void on_message(call::Message message) override;
   void on_credit() override;
   void on_end(Status status, call::Metadata trailers) override;
-  void fire() override;  // gives back credit, in a turn of its own
 
   void stream_message(call::Message& message);
   void begin_stream();
@@ -80,8 +76,6 @@ class JsonExchange final : public Exchange, private call::CallerEvents, private 
   void answer(int http_status, std::string_view content_type, std::string_view body, Fields& fields,
               const call::Metadata* trailers = nullptr);
   void finish(int http_status);
-  void give_credit();
-  void release_collected();
 
   Facts facts_;  // Its views hold during begin() only.
   BodyKind content_ = BodyKind::none;
@@ -91,34 +85,19 @@ class JsonExchange final : public Exchange, private call::CallerEvents, private 
   bool head_only_ = false;
   bool wants_events_ = false;
   bool streams_answer_ = false;
-  bool starting_ = false;  // inside Router::start: there is no handle yet
-  bool is_read_ = false;   // GET of a command without effect
+  bool is_read_ = false;  // GET of a command without effect
   bool head_written_ = false;
   bool has_message_ = false;
-  bool has_too_many_ = false;  // messages for a unary answer
-  bool is_shutting_down_ = false;
-  bool giving_credit_ = false;
   bool pumping_ = false;
   bool half_closed_ = false;
-  std::size_t owed_ = 0;       // credit not given back yet
-  std::size_t collected_ = 0;  // what body_ counts in Shared::collected_bytes
   std::uint64_t next_event_ = 1;
-  TargetPtr target_;
   Own<AnswerTerms> terms_;
   RequestBody body_;
   Bytes whole_body_;
   Own<net::Compressor> compressor_;  // of a streamed answer
   std::string scratch_;
   call::Message message_;
-  call::Metadata request_metadata_;
-  call::Metadata metadata_;  // of the answer
-  call::Principal principal_;
-  Deadline deadline_ = Deadline::never();
-  std::string log_method_;  // only with an access log
-  std::string log_target_;
-  Instant began_;
   EventsTimer events_timer_;
-  call::OutgoingHandle call_;
 };
 
 /// Of a 406: what there is.

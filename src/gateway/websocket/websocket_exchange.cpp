@@ -62,13 +62,8 @@ bool wants_websocket(const Request& request) {
 // --- The handshake ---
 
 void WebSocketExchange::begin(const Request& request) {
-  Shared& shared = carrier_.shared();
-  over_ = false;
-  began_ = heard_ = shared.loop.now();
-  if (shared.hooks.access_log) {
-    log_method_ = request.method;
-    log_target_ = request.target;
-  }
+  open(request);
+  heard_ = began_;
   if (Check refusal = check(request)) {
     refuse(*refusal);
     return;
@@ -76,10 +71,10 @@ void WebSocketExchange::begin(const Request& request) {
   accept(request);
   facts_ = {};
   if (takes_stream_of_messages_) {
-    start_call(call::Opening::empty());
+    start_call(encoding_, call::Opening::empty());
   } else if (has_query_) {
     has_request_ = true;
-    start_call(call::Opening::unary(call::Message(Bytes::adopt(std::move(query_message_)))));
+    start_call(encoding_, call::Opening::unary(call::Message(Bytes::adopt(std::move(query_message_)))));
   }
 }
 
@@ -242,6 +237,7 @@ void WebSocketExchange::pump() {
   }
   pumping_ = false;
   flush();
+  if (state_ == State::open) count_collected(socket_->held_bytes());
 }
 
 void WebSocketExchange::on_socket_message(bool is_text) {
@@ -256,8 +252,8 @@ void WebSocketExchange::on_socket_message(bool is_text) {
       return;
     }
     has_request_ = true;
-    start_call(call::Opening::unary(is_end ? call::Message(Bytes::forever("{}"))
-                                           : call::Message(Bytes::adopt(std::move(message)))));
+    start_call(encoding_, call::Opening::unary(is_end ? call::Message(Bytes::forever("{}"))
+                                                      : call::Message(Bytes::adopt(std::move(message)))));
     return;
   }
   if (half_closed_) {
@@ -282,7 +278,7 @@ void WebSocketExchange::send_message(call::Message message, call::Last last) {
 
 // The client is not read from while the callee, or the client itself, can't take more.
 void WebSocketExchange::hold() {
-  const bool is_slow = carrier_.unsent() + out_.size() > carrier_.shared().limits.unsent_bytes_max;
+  const bool is_slow = unsent() > carrier_.shared().limits.unsent_bytes_max;
   held_ = state_ == State::open && (callee_holds_ || is_slow);
 }
 
@@ -319,24 +315,6 @@ void WebSocketExchange::complete() {
 
 // --- The call ---
 
-void WebSocketExchange::start_call(call::Opening opening) {
-  Shared& shared = carrier_.shared();
-  call::CallStart start;
-  start.service = target_->route->definition->full_name;
-  start.command = target_->command_name;
-  start.metadata = request_metadata_.empty() ? nullptr : &request_metadata_;
-  start.deadline = deadline_;
-  start.principal = &principal_;
-  start.encoding = encoding_;
-  calling_ = true;
-  starting_ = true;
-  call::OutgoingHandle handle = shared.router.start(start, *this, std::move(opening));
-  starting_ = false;
-  if (!calling_) return;
-  call_ = std::move(handle);
-  give_credit();
-}
-
 void WebSocketExchange::on_metadata(call::Metadata metadata) {
   const auto type = metadata.find("content-type");
   answers_bytes_ =
@@ -365,12 +343,7 @@ void WebSocketExchange::on_message(call::Message message) {
 void WebSocketExchange::on_end(Status status, call::Metadata trailers) {
   (void)trailers;
   if (!calling_) return;
-  if (status.is_ok() && !answers_stream_ && !has_answer_) {
-    status = Status(Code::internal, "S1014", "the command ended a unary call without a message");
-  } else if (is_shutting_down_ && !status.is_ok()) {
-    status =
-        Status(Code::unavailable, "S1015", "the node shut down before the call had ended").with_retry(Retry::later);
-  }
+  status = judge(std::move(status), !answers_stream_ && !has_answer_);
   end_with(status);
 }
 
@@ -430,11 +403,8 @@ void WebSocketExchange::drain() {
 
 void WebSocketExchange::abandon() {
   state_ = State::over;
-  over_ = true;
-  calling_ = held_ = false;
   Timer::disarm();
-  credit_timer_.disarm();
-  call_.reset();
+  CallExchange::abandon();
 }
 
 // Nothing more is read or said, except what is on its way.
@@ -448,23 +418,9 @@ void WebSocketExchange::finish() {
 }
 
 void WebSocketExchange::leave(int http_status) {
-  Shared& shared = carrier_.shared();
   state_ = State::over;
-  over_ = true;
-  calling_ = held_ = false;
   Timer::disarm();
-  credit_timer_.disarm();
-  if (shared.hooks.access_log) {
-    AccessRecord record;
-    record.method = log_method_;
-    record.target = log_target_;
-    record.status = http_status;
-    record.bytes = carrier_.written();
-    record.took = shared.loop.now() - began_;
-    record.user = principal_.user;
-    shared.hooks.access_log(record);
-  }
-  carrier_.go_on();
+  close(http_status, false);
 }
 
 // --- Output, credit, time ---
@@ -476,20 +432,10 @@ void WebSocketExchange::flush() {
   if (out_.capacity() > (64u << 10)) out_.shrink_to_fit();
 }
 
-// A callee that answers at once would otherwise call us, and we it, ever deeper.
-void WebSocketExchange::give_credit() {
-  if (starting_ || giving_credit_) return;
-  giving_credit_ = true;
-  while (call_ && owed_ > 0 && carrier_.unsent() + out_.size() <= carrier_.shared().limits.unsent_bytes_max) {
-    call_->consumed(std::exchange(owed_, 0));
-  }
-  giving_credit_ = false;
-}
-
 void WebSocketExchange::drained() {
   Shared& shared = carrier_.shared();
   if ((owed_ == 0 && !held_) || carrier_.unsent() > shared.limits.unsent_bytes_max / 2) return;
-  shared.loop.arm(credit_timer_, shared.loop.now());
+  wait_for_room();
 }
 
 void WebSocketExchange::wait_until(Instant at) { carrier_.shared().loop.arm(*this, at); }

@@ -9,9 +9,8 @@
 #include <string_view>
 
 #include "base/own.h"
-#include "call/ends.h"
 #include "gateway/admission.h"
-#include "gateway/carrier.h"
+#include "gateway/call_exchange.h"
 #include "gateway/shared.h"
 #include "loop/loop.h"
 #include "net/websocket/websocket.h"
@@ -22,9 +21,9 @@ namespace shunt::gateway {
 bool wants_websocket(const Request& request);
 
 /// Threads: the loop's.
-class WebSocketExchange final : public Exchange, private call::CallerEvents, private loop::Timer {
+class WebSocketExchange final : public CallExchange, private loop::Timer {
  public:
-  explicit WebSocketExchange(Carrier& carrier) : Exchange(carrier), credit_timer_(*this) {}
+  explicit WebSocketExchange(Carrier& carrier) : CallExchange(carrier) {}
 
   void begin(const Request& request) override;
   void body(std::string_view piece, bool last) override;
@@ -36,12 +35,6 @@ class WebSocketExchange final : public Exchange, private call::CallerEvents, pri
   void drain() override;
 
  private:
-  /// Gives credit back in a turn of its own: an endless stream must not keep the loop from everybody else.
-  struct CreditTimer final : loop::Timer {
-    explicit CreditTimer(WebSocketExchange& of) : exchange(of) {}
-    void fire() override { exchange.resume(); }
-    WebSocketExchange& exchange;
-  };
   enum class State : std::uint8_t {
     opening,
     open,
@@ -57,14 +50,14 @@ class WebSocketExchange final : public Exchange, private call::CallerEvents, pri
   void accept(const Request& request);
   void refuse(const Refusal& refusal);
 
-  void start_call(call::Opening opening);
   void pump();
   void on_socket_message(bool is_text);
   void on_peer_close();
   void send_message(call::Message message, call::Last last);
   void flush();
   void resume();
-  void give_credit();
+  void on_room() override { resume(); }
+  [[nodiscard]] std::size_t unsent() const override { return carrier_.unsent() + out_.size(); }
   void hold();
 
   void on_metadata(call::Metadata metadata) override;
@@ -82,19 +75,11 @@ class WebSocketExchange final : public Exchange, private call::CallerEvents, pri
   Facts facts_;  // Its views hold during begin() only.
   State state_ = State::opening;
   std::optional<net::WebSocket> socket_;
-  std::string out_;  // what the socket says, on its way to the carrier
-  TargetPtr target_;
-  call::Metadata request_metadata_;
-  call::Metadata metadata_;  // of the answer
-  call::Principal principal_;
-  Deadline deadline_ = Deadline::never();
+  std::string out_;            // what the socket says, on its way to the carrier
   std::string authorization_;  // of a subprotocol
   std::string_view protocol_;  // chosen; a literal
   std::string query_message_;
   call::Encoding encoding_ = call::Encoding::json;
-  std::string log_method_;  // only with an access log
-  std::string log_target_;
-  Instant began_;
   Instant heard_;  // of the client
   bool ping_waits_ = false;
   bool takes_stream_of_messages_ = false;
@@ -106,12 +91,6 @@ class WebSocketExchange final : public Exchange, private call::CallerEvents, pri
   bool has_answer_ = false;
   bool callee_holds_ = false;
   bool pumping_ = false;
-  bool starting_ = false;  // inside Router::start: there is no handle yet
-  bool giving_credit_ = false;
-  bool is_shutting_down_ = false;
-  std::size_t owed_ = 0;  // credit not given back yet
-  CreditTimer credit_timer_;
-  call::OutgoingHandle call_;
 };
 
 /// The close code of a call's end: 1000 for ok, else 4000 and the code's number.

@@ -373,5 +373,24 @@ TEST_F(WebSocketTest, whatever_comes_instead_of_frames_ends_it_well) {
   EXPECT_EQ(ask(post("/prices/echo", "{}")).status, 200);
 }
 
+TEST_F(WebSocketTest, messages_that_come_slowly_have_a_limit_together) {
+  GatewayLimits limits;
+  limits.collected_bytes_max = 1500;
+  start({.dev = true, .loopback = true}, limits);
+  const auto say_half = [&](Client& client) {
+    std::string out;
+    client.socket->send_text(std::string(2000, 'x'), out);
+    write(client.fd, out.substr(0, 1100));
+  };
+  Client first = open("/prices/sum");
+  say_half(first);
+  turn();
+  turn();
+  Client second = open("/prices/sum");
+  say_half(second);
+  EXPECT_NE(hear(second).find("S4003"), std::string::npos);
+  EXPECT_TRUE(hear(second).starts_with("close 4008 S4003"));
+}
+
 }  // namespace
 }  // namespace shunt::gateway

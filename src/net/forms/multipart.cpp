@@ -172,7 +172,9 @@ MultipartParser::Event MultipartParser::after_boundary() {
 MultipartParser::Event MultipartParser::read_headers() {
   const std::string_view text = rest();
   const std::size_t end = text.find("\r\n\r\n", scanned_);
-  if (std::min(end, text.size()) > limits_.header_bytes_max) {
+  // Of an end that has not come whole, up to three bytes may be here.
+  const std::size_t size = end != std::string_view::npos ? end : text.size() - std::min<std::size_t>(text.size(), 3);
+  if (size > limits_.header_bytes_max) {
     return fail_with(Code::resource_exhausted,
                      fmt::format("the headers of part {} of the multipart body are larger than {} bytes", parts_,
                                  limits_.header_bytes_max));

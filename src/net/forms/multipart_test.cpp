@@ -93,6 +93,14 @@ TEST(Multipart, what_could_be_read_in_two_ways_is_refused) {
   EXPECT_EQ(read("--xyz -- "), bad);
 }
 
+TEST(Multipart, headers_of_just_the_limit_are_read_in_any_pieces) {
+  const std::string body = part("name=a", "x") + "--xyz--\r\n";
+  // The part begins with its line end, and has the line with the disposition.
+  const MultipartLimits limits{.header_bytes_max = body.find("\r\n\r\n") - body.find("\r\n")};
+  for (std::size_t size = 1; size < 12; ++size) EXPECT_EQ(read(body, size, limits), read(body, 1000, limits)) << size;
+  EXPECT_EQ(read(body, 3, limits), "[a|text/plain:x]");
+}
+
 TEST(Multipart, limits_end_it) {
   const std::string full = "!resource_exhausted";
   EXPECT_EQ(read(part("name=a", "") + part("name=b", "") + "--xyz--", 1000, {.parts_max = 1}),

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/base64.h"
 #include "net/digest/digest.h"
 #include "net/forms/parameters.h"
 #include "net/header.h"
@@ -9,8 +10,6 @@
 namespace shunt::net {
 
 namespace {
-
-constexpr char base64_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 // 8 to 15; nothing for anything else, leading zeros too.
 std::optional<int> window_bits(std::string_view text) {
@@ -69,22 +68,14 @@ bool is_deflate(std::string_view extension, std::string_view& parameters) {
 }  // namespace
 
 bool is_websocket_key(std::string_view key) {
-  // 16 bytes leave four bits in the 22nd character.
-  return key.size() == 24 && key.ends_with("==") && std::ranges::all_of(key.substr(0, 22), [](char c) {
-           return c != '\0' && std::string_view(base64_digits).find(c) != std::string_view::npos;
-         });
+  // Only the standard alphabet, padded.
+  return key.size() == 24 && key.ends_with("==") && key[21] != '=' &&
+         key.find_first_of("-_") == std::string_view::npos && decode_base64(key).has_value();
 }
 
 std::string websocket_accept(std::string_view key) {
   const auto digest = sha1(std::string(key) + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
-  std::string out;
-  for (std::size_t i = 0; i < digest.size(); i += 3) {
-    const auto at = [&](std::size_t k) { return k < digest.size() ? std::uint32_t{digest[k]} : 0U; };
-    const std::uint32_t bits = at(i) << 16 | at(i + 1) << 8 | at(i + 2);
-    for (int shift = 18; shift >= 0; shift -= 6) out += base64_digits[bits >> shift & 63];
-  }
-  out.back() = '=';  // 20 bytes: two are left over at the end
-  return out;
+  return encode_base64({reinterpret_cast<const char*>(digest.data()), digest.size()}, Padding::yes);
 }
 
 std::optional<DeflateTerms> choose_deflate(std::string_view offers, const DeflateWishes& wishes) {

@@ -65,6 +65,8 @@ class WebSocket {
   [[nodiscard]] std::string take_message();
   [[nodiscard]] CloseCode close_code() const { return close_code_; }
   [[nodiscard]] std::string_view close_reason() const { return close_reason_; }
+  /// Kept of messages that are not whole yet.
+  [[nodiscard]] std::size_t held_bytes() const { return buffered() + message_.size(); }
   /// Fed, not told yet.
   [[nodiscard]] std::size_t buffered() const { return input_.size() - at_; }
 
