@@ -25,6 +25,8 @@ class Instance {
   /// The link to it from the serving loop of that index; nullptr when there is none now (starting, dead).
   virtual Link* link(std::size_t loop_index) = 0;
   [[nodiscard]] virtual Distance distance() const = 0;
+  /// For people: why it is at that distance and no nearer; empty where there is nothing to say.
+  [[nodiscard]] virtual std::string why() const { return {}; }
   /// For people: "prices/0", "cart#3 (pid 812)".
   [[nodiscard]] virtual std::string name() const = 0;
   /// The number under which the instance reserved a slot, for Open::grant; 0: none. Asked once for each granted ticket.

@@ -22,6 +22,7 @@ struct WorkerStart {
   std::vector<std::string> env;  ///< NAME=VALUE set over the node's own environment; a bare NAME is removed.
   std::string cwd;
   std::size_t links = 1;  ///< Stream sockets between it and the node; the first is the control link.
+  bool broker = false;    ///< Also a SEQPACKET socket by which direct links are brokered.
 };
 
 /// A worker that runs, with the node's ends.
@@ -30,6 +31,7 @@ struct SpawnedWorker {
   pid_t pid = 0;
   os::Fd pidfd;
   std::vector<os::Fd> links;  ///< Empty for one that lives on from an earlier node: relink() makes new ones.
+  os::Fd broker;              ///< As asked for; the same: renew_broker().
   os::Fd out;                 ///< What it writes to stdout.
   os::Fd err;                 ///< The same of stderr.
 };
@@ -60,6 +62,11 @@ class Spawner {
   virtual loop::Task<Result<SpawnedDescribe>> spawn_describe(DescribeStart start) = 0;
   /// Gives a living worker new links, and returns our ends.
   virtual loop::Task<Result<std::vector<os::Fd>>> relink(pid_t pid, std::size_t links) = 0;
+  /// Gives a living worker a new broker socket, and returns our end. To be asked before relink(). Errors: unimplemented.
+  virtual loop::Task<Result<os::Fd>> renew_broker(pid_t pid) {
+    (void)pid;
+    co_return fail(Code::unimplemented, "this spawner knows no broker sockets");
+  }
   /// The workers that live on from an earlier node.
   virtual loop::Task<Result<std::vector<SpawnedWorker>>> workers() = 0;
   /// Sends a signal; SIGKILL goes to the whole process group. One that has ended is no error.

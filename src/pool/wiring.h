@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -70,6 +71,8 @@ class WorkerLink {
   virtual void close(Status why) = 0;
 };
 
+class WorkerInstance;
+
 /// Threads: make_link() and make_crossing() are called on the loop that they are for.
 class LinkFactory {
  public:
@@ -83,6 +86,12 @@ class LinkFactory {
     (void)loop_index, (void)target;
     return nullptr;
   }
+  /// A worker was started, or taken over: its broker socket, over which shorter ways to it are made. On the control loop.
+  virtual void open_broker(const std::shared_ptr<WorkerInstance>& instance, os::Fd socket) {
+    (void)instance, (void)socket;
+  }
+  /// Its process has ended. On the control loop.
+  virtual void close_broker(const WorkerInstance& instance) { (void)instance; }
 };
 
 enum class OutputStream : std::uint8_t { out, err };

@@ -113,6 +113,8 @@ WorkerStatus Worker::status() const {
   status.served = served_before_;
   if (instance_) {
     status.in_flight = instance_->in_flight.load(std::memory_order_relaxed);
+    // Calls that came to it directly are known to itself only.
+    if (const auto* load = instance_->load()) status.in_flight = std::max(status.in_flight, load->read().running);
     status.capacity = instance_->capacity.load(std::memory_order_relaxed);
     status.served += instance_->served.load(std::memory_order_relaxed);
     bool full = status.capacity > 0 && status.in_flight >= status.capacity;
@@ -174,6 +176,8 @@ loop::Task<bool> Worker::begin() {
     process = std::move(*living_);
     living_.reset();
     identity_.pid = process.pid;
+    // First: its links are of the node that this socket leads to.
+    if (auto broker = co_await wiring_.spawner.renew_broker(process.pid)) process.broker = std::move(*broker);
     auto sockets = co_await wiring_.spawner.relink(process.pid, links);
     if (sockets) {
       process.links = std::move(*sockets);
@@ -188,6 +192,7 @@ loop::Task<bool> Worker::begin() {
     start.env = options_.env;
     start.cwd = options_.cwd;
     start.links = links;
+    start.broker = true;
     auto spawned = co_await wiring_.spawner.spawn_worker(std::move(start));
     if (!spawned) {
       broken_ = std::string(spawned.error().message());
@@ -204,6 +209,7 @@ loop::Task<bool> Worker::begin() {
   instance_ = std::make_shared<WorkerInstance>(wiring_, identity_, static_cast<InstanceEvents&>(*this));
   instance_->capacity.store(options_.concurrency, std::memory_order_relaxed);
   instance_->make_links(std::move(process.links));
+  if (process.broker) wiring_.links.open_broker(instance_, std::move(process.broker));
   co_return true;
 }
 
@@ -245,7 +251,8 @@ loop::Task<void> Worker::serve() {
 /// Looks at the last ping's answer and sends the next. False when the worker was given up.
 bool Worker::feel_pulse() {
   // A blocking command keeps a worker from answering; what hangs in one is found by its deadline.
-  bool excused = instance_->blocking_in_flight.load(std::memory_order_relaxed) > 0;
+  bool excused = instance_->blocking_in_flight.load(std::memory_order_relaxed) > 0 ||
+                 (instance_->load() != nullptr && instance_->load()->read().blocking > 0);
   missed_ = excused || pongs_ == pings_ ? 0 : missed_ + 1;
   if (missed_ >= pulses_missed_max) {
     fail(fmt::format("did not answer its heartbeat for {}", format_duration(options_.heartbeat_timeout)));
@@ -300,6 +307,7 @@ loop::Task<void> Worker::clean_up() {
     Deadline limit = Deadline::after(wiring_.control().now(), last_words_wait);
     while (!std::ranges::all_of(closed_, [](bool each) { return each; }) && co_await changed_.wait(limit)) {
     }
+    wiring_.links.close_broker(*instance_);
     instance_->retire(std::move(why));
     served_before_ += instance_->served.load(std::memory_order_relaxed);
   }

@@ -47,6 +47,9 @@ class WorkerInstance::LoopLink final : public WorkerLinkEvents {
   }
 
   call::Link* link() {
+    if (direct_) [[likely]] {
+      if (call::Link* nearer = direct_link()) return nearer;
+    }
     if (crossing_) return crossing_.get();
     return open_ && link_ ? &link_->link() : nullptr;
   }
@@ -57,7 +60,57 @@ class WorkerInstance::LoopLink final : public WorkerLinkEvents {
   bool retired_ = false;
   Own<WorkerLink> link_;
   Own<call::Link> crossing_;
+  std::shared_ptr<DirectLink> direct_;  ///< Owners: this, and closures on their way to its loop.
+
+ private:
+  call::Link* direct_link();
 };
+
+/// A loop's second way, and its ear.
+class WorkerInstance::DirectLink final : public WorkerLinkEvents {
+ public:
+  DirectLink(std::weak_ptr<WorkerInstance> instance, std::size_t index, bool nearer, DirectEnded ended)
+      : instance_(std::move(instance)), index_(index), nearer_(nearer), ended_(std::move(ended)) {}
+
+  void on_opened(const WorkerHello&) override {
+    auto instance = instance_.lock();
+    if (instance == nullptr || std::exchange(open_, true)) return;
+    if (nearer_) instance->nearer_.fetch_add(1, std::memory_order_relaxed);
+  }
+  void on_closed(const Status& why) override { end(why); }
+  void on_pong(std::uint64_t) override {}
+  void on_grant(std::uint64_t, const Status&, std::uint64_t) override {}
+  void on_goaway(std::string_view) override {}
+  void ask_why(Told told) override {
+    if (auto instance = instance_.lock()) {
+      instance->ask_why(index_, std::move(told));
+    } else {
+      told(Status(Code::unavailable, "S1008", "its worker is gone").with_retry(Retry::reconnect));
+    }
+  }
+  void end(const Status& why) {
+    auto instance = instance_.lock();
+    if (instance == nullptr) return;
+    if (std::exchange(open_, false) && nearer_) instance->nearer_.fetch_sub(1, std::memory_order_relaxed);
+    // Not from inside its own event.
+    instance->loops_[index_]->post([self = instance->links_[index_], direct = instance->links_[index_]->direct_] {
+      if (self->direct_ == direct) self->direct_ = nullptr;
+    });
+    if (ended_ != nullptr) {
+      instance->loops_.back()->post([told = std::exchange(ended_, nullptr), why]() mutable { told(why); });
+    }
+  }
+  call::Link* link() { return open_ ? &link_->link() : nullptr; }
+
+  std::weak_ptr<WorkerInstance> instance_;
+  std::size_t index_;
+  bool nearer_;
+  bool open_ = false;
+  DirectEnded ended_;
+  Own<WorkerLink> link_;
+};
+
+call::Link* WorkerInstance::LoopLink::direct_link() { return direct_->link(); }
 
 WorkerInstance::WorkerInstance(const PoolWiring& wiring, WorkerIdentity identity, InstanceEvents& events)
     : loops_(wiring.loops),
@@ -129,6 +182,37 @@ void WorkerInstance::make_crossing(std::size_t loop_index) {
   });
 }
 
+void WorkerInstance::make_direct(std::size_t loop_index, bool nearer, MakeDirect make, DirectEnded ended) {
+  if (loop_index >= links_.size()) return;
+  loops_[loop_index]->post(
+      [self = shared_from_this(), loop_index, nearer, make = std::move(make), ended = std::move(ended)]() mutable {
+        LoopLink& at = *self->links_[loop_index];
+        auto direct = std::make_shared<DirectLink>(self, loop_index, nearer, std::move(ended));
+        if (at.retired_ || at.direct_ != nullptr) return;
+        direct->link_ = make(*direct);
+        at.direct_ = direct;
+        if (direct->link_ == nullptr) direct->end(Status(Code::unavailable, "its link could not be made"));
+      });
+}
+
+void WorkerInstance::close_direct(std::size_t loop_index, Status why) {
+  if (loop_index >= links_.size()) return;
+  loops_[loop_index]->post([self = shared_from_this(), loop_index, why = std::move(why)] {
+    LoopLink& at = *self->links_[loop_index];
+    if (at.direct_ != nullptr && at.direct_->link_ != nullptr) at.direct_->link_->close(why);
+  });
+}
+
+void WorkerInstance::set_why(std::string why) {
+  std::lock_guard lock(mutex_);
+  distance_why_ = std::move(why);
+}
+
+std::string WorkerInstance::why() const {
+  std::lock_guard lock(mutex_);
+  return distance_why_;
+}
+
 WorkerLink* WorkerInstance::control_link() {
   if (links_.empty()) return nullptr;
   LoopLink& control = *links_.back();
@@ -188,10 +272,12 @@ void WorkerInstance::retire(Status why) {
       LoopLink& at = *self->links_[index];
       at.retired_ = true;
       if (at.link_) at.link_->close(why);
+      if (at.direct_ && at.direct_->link_) at.direct_->link_->close(why);
       // In a later turn: its calls' last events may still be under way in this one.
       self->loops_[index]->post([self, index] {
         self->links_[index]->link_ = nullptr;
         self->links_[index]->crossing_ = nullptr;
+        self->links_[index]->direct_ = nullptr;
       });
     });
   }

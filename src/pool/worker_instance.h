@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "call/instance.h"
+#include "call/load_page.h"
 #include "pool/options.h"
 #include "pool/wiring.h"
 
@@ -35,6 +36,10 @@ class InstanceEvents {
   ~InstanceEvents() = default;
 };
 
+/// Makes a direct link on its loop; nullptr when it can't.
+using MakeDirect = std::move_only_function<Own<WorkerLink>(WorkerLinkEvents& events)>;
+using DirectEnded = std::move_only_function<void(Status why)>;
+
 /// Owners: its Worker, routing snapshots, the pool's queue, and closures on their way to a loop.
 class WorkerInstance final : public call::Instance, public std::enable_shared_from_this<WorkerInstance> {
  public:
@@ -42,7 +47,10 @@ class WorkerInstance final : public call::Instance, public std::enable_shared_fr
   ~WorkerInstance() override;
 
   call::Link* link(std::size_t loop_index) override;
-  [[nodiscard]] call::Distance distance() const override { return call::Distance::unix_; }
+  [[nodiscard]] call::Distance distance() const override {
+    return nearer_.load(std::memory_order_relaxed) > 0 ? call::Distance::shm : call::Distance::unix_;
+  }
+  [[nodiscard]] std::string why() const override;
   [[nodiscard]] std::string name() const override { return name_; }
   std::uint64_t take_grant() override;
 
@@ -51,6 +59,17 @@ class WorkerInstance final : public call::Instance, public std::enable_shared_fr
   void make_links(std::vector<os::Fd> sockets);
   /// Replaces the closed link of that loop by a way over the control loop.
   void make_crossing(std::size_t loop_index);
+  /// Opens another way from that loop, which link() answers while it is open; `nearer`: it is shared memory. `make` is
+  /// called on the loop; `ended` on the control loop, once, when it has closed or could not be made.
+  void make_direct(std::size_t loop_index, bool nearer, MakeDirect make, DirectEnded ended);
+  /// Closes it; `ended` is told. Calls on it end as `why`.
+  void close_direct(std::size_t loop_index, Status why);
+  /// What why() says from now on.
+  void set_why(std::string why);
+  /// Where the worker tells its load by itself.
+  void set_load(std::shared_ptr<const call::LoadView> load) { load_ = std::move(load); }
+  /// nullptr: it tells none.
+  [[nodiscard]] const call::LoadView* load() const { return load_.get(); }
   /// The control loop's link; nullptr when it has ended.
   WorkerLink* control_link();
   /// What the worker's end was: what asks why is told, from now on at once.
@@ -68,7 +87,9 @@ class WorkerInstance final : public call::Instance, public std::enable_shared_fr
 
  private:
   class LoopLink;
+  class DirectLink;
   friend class LoopLink;
+  friend class DirectLink;
   /// Runs on the control loop with the keeper, if there still is one.
   void tell(std::move_only_function<void(InstanceEvents&)> what);
   void ask_why(std::size_t loop_index, WorkerLinkEvents::Told told);
@@ -87,7 +108,11 @@ class WorkerInstance final : public call::Instance, public std::enable_shared_fr
   std::vector<std::shared_ptr<LoopLink>>
       links_;  ///< By loop index. Owners: this, and closures on their way to its loop.
 
-  std::mutex mutex_;
+  std::atomic<int> nearer_{0};                  ///< Loops whose calls go over shared memory now.
+  std::shared_ptr<const call::LoadView> load_;  ///< Owners: this and the broker. The control loop's.
+
+  mutable std::mutex mutex_;
+  std::string distance_why_;          // GUARDED_BY(mutex_)
   std::optional<Status> why_;         // GUARDED_BY(mutex_)
   std::vector<Asker> askers_;         // GUARDED_BY(mutex_)
   std::deque<std::uint64_t> grants_;  // GUARDED_BY(mutex_)

@@ -258,8 +258,9 @@ loop::Task<Result<call::SpawnedWorker>> SupervisorClient::spawn_worker(call::Wor
   Message request(Verb::spawn_worker);
   request.add(Key::key, start.key).add(Key::service, start.service).add(Key::folder, start.cwd);
   request.add(Key::argument, start.argv).add(Key::variable, start.env).add(Key::links, std::uint64_t{start.links});
+  request.add(Key::broker, std::uint64_t{start.broker});
   SHUNT_CO_TRY(Answer answer, co_await state_->ask(std::move(request)));
-  if (answer.descriptors.size() != start.links + 3) {
+  if (answer.descriptors.size() != start.links + 3 + (start.broker ? 1 : 0)) {
     co_return fail(
         Code::resource_exhausted, "S3002",
         fmt::format("worker of {}: descriptors were lost on the way: this process has too many open", start.service));
@@ -270,7 +271,8 @@ loop::Task<Result<call::SpawnedWorker>> SupervisorClient::spawn_worker(call::Wor
   worker.pidfd = std::move(answer.descriptors[0]);
   worker.out = std::move(answer.descriptors[1]);
   worker.err = std::move(answer.descriptors[2]);
-  for (std::size_t i = 3; i < answer.descriptors.size(); ++i) worker.links.push_back(std::move(answer.descriptors[i]));
+  for (std::size_t i = 0; i < start.links; ++i) worker.links.push_back(std::move(answer.descriptors[i + 3]));
+  if (start.broker) worker.broker = std::move(answer.descriptors.back());
   co_return worker;
 }
 
@@ -291,6 +293,16 @@ loop::Task<Result<std::vector<os::Fd>>> SupervisorClient::relink(pid_t pid, std:
   request.add(Key::pid, static_cast<std::uint64_t>(pid)).add(Key::links, std::uint64_t{links});
   SHUNT_CO_TRY(Answer answer, co_await state_->ask(std::move(request)));
   co_return std::move(answer.descriptors);
+}
+
+loop::Task<Result<os::Fd>> SupervisorClient::renew_broker(pid_t pid) {
+  Message request(Verb::renew_broker);
+  request.add(Key::pid, static_cast<std::uint64_t>(pid));
+  SHUNT_CO_TRY(Answer answer, co_await state_->ask(std::move(request)));
+  if (answer.descriptors.size() != 1) {
+    co_return fail(Code::resource_exhausted, "S3002", "a broker socket was lost on the way: too many descriptors");
+  }
+  co_return std::move(answer.descriptors[0]);
 }
 
 loop::Task<Result<std::vector<call::SpawnedWorker>>> SupervisorClient::workers() {

@@ -60,6 +60,7 @@ class SupervisorClient final : public call::Spawner {
   loop::Task<Result<call::SpawnedWorker>> spawn_worker(call::WorkerStart start) override;
   loop::Task<Result<call::SpawnedDescribe>> spawn_describe(call::DescribeStart start) override;
   loop::Task<Result<std::vector<os::Fd>>> relink(pid_t pid, std::size_t links) override;
+  loop::Task<Result<os::Fd>> renew_broker(pid_t pid) override;
   loop::Task<Result<std::vector<call::SpawnedWorker>>> workers() override;
   void kill(pid_t pid, int signal) override;
   void on_exit(pid_t pid, Ended ended) override;

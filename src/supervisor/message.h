@@ -32,6 +32,7 @@ enum class Verb : std::uint16_t {
   relink = 5,
   workers = 6,  ///< Answered by one `worker` for each, then reply.
   info = 7,
+  renew_broker = 8,
   // The supervisor says.
   reply = 100,
   worker = 101,
@@ -62,6 +63,7 @@ enum class Key : std::uint16_t {
   error_code = 19,
   error_id = 20,
   error_message = 21,
+  broker = 22,
 };
 
 class Message {

@@ -111,6 +111,7 @@ struct Supervisor::State {
   Result<Outgoing> spawn_worker(const Message& request, Message& reply);
   Result<Outgoing> spawn_describe(const Message& request, Message& reply);
   Result<Outgoing> relink(const Message& request, Message& reply);
+  Result<Outgoing> renew_broker(const Message& request);
   void kill(const Message& request);
   void tell_workers(const Message& request);
   std::vector<std::string> child_environment(const Message& request) const;
@@ -325,6 +326,9 @@ void Supervisor::State::answer(const Message& request) {
     case Verb::relink:
       result = relink(request, reply);
       break;
+    case Verb::renew_broker:
+      result = renew_broker(request);
+      break;
     case Verb::kill:
       return kill(request);
     case Verb::workers:
@@ -424,6 +428,10 @@ Result<Outgoing> Supervisor::State::spawn_worker(const Message& request, Message
   if (finishing) return fail(Code::unavailable, "S1015", "the supervisor is shutting down");
   SHUNT_TRY(LinkPairs links, make_links(request.value(Key::links)));
   SHUNT_TRY(auto control_pair, os::make_socket_pair(os::SocketKind::seqpacket, os::Blocking::no, os::Blocking::yes));
+  std::pair<os::Fd, os::Fd> broker;
+  if (request.value(Key::broker) != 0) {
+    SHUNT_TRY(broker, os::make_socket_pair(os::SocketKind::seqpacket, os::Blocking::no, os::Blocking::yes));
+  }
   SHUNT_TRY(os::Fd null, open_null());
   SHUNT_TRY(os::Pipe out, output_pipe());
   SHUNT_TRY(os::Pipe err, output_pipe());
@@ -439,9 +447,13 @@ Result<Outgoing> Supervisor::State::spawn_worker(const Message& request, Message
     spawn.descriptors.emplace_back(each.get(), number++);
   }
   spawn.descriptors.emplace_back(control_pair.second.get(), number);
-  spawn.env = os::merge_environment(child_environment(request),
-                                    {"SHUNT_LINKS=" + link_numbers, fmt::format("SHUNT_CONTROL={}", number),
-                                     "SHUNT_SERVICE=" + request.text(Key::service)});
+  std::vector<std::string> variables = {"SHUNT_LINKS=" + link_numbers, fmt::format("SHUNT_CONTROL={}", number),
+                                        "SHUNT_SERVICE=" + request.text(Key::service), "SHUNT_BROKER"};
+  if (broker.second) {
+    spawn.descriptors.emplace_back(broker.second.get(), ++number);
+    variables.back() += fmt::format("={}", number);
+  }
+  spawn.env = os::merge_environment(child_environment(request), std::move(variables));
   // Copies for the node first: from the fork on nothing may fail, or nobody would know the child.
   Outgoing result;
   SHUNT_TRY(os::Fd out_copy, out.read.duplicate());
@@ -457,6 +469,7 @@ Result<Outgoing> Supervisor::State::spawn_worker(const Message& request, Message
   result.descriptors.push_back(std::move(out_copy));
   result.descriptors.push_back(std::move(err_copy));
   for (os::Fd& each : links.ours) result.descriptors.push_back(std::move(each));
+  if (broker.first) result.descriptors.push_back(std::move(broker.first));
   children[process.pid] = Child{
       request.text(Key::key),        process.pid, std::move(process.pidfd), std::move(out.read), std::move(err.read),
       std::move(control_pair.first), true};
@@ -498,6 +511,20 @@ Result<Outgoing> Supervisor::State::relink(const Message& request, Message&) {
   if (!sent) return fail(Code::unavailable, fmt::format("worker {} does not take new links", found->second.pid));
   Outgoing result;
   result.descriptors = std::move(links.ours);
+  return result;
+}
+
+Result<Outgoing> Supervisor::State::renew_broker(const Message& request) {
+  auto found = children.find(static_cast<pid_t>(request.value(Key::pid)));
+  if (found == children.end() || !found->second.is_worker) {
+    return fail(Code::not_found, fmt::format("there is no worker with pid {}", request.value(Key::pid)));
+  }
+  SHUNT_TRY(auto pair, os::make_socket_pair(os::SocketKind::seqpacket, os::Blocking::no, os::Blocking::yes));
+  const int theirs = pair.second.get();
+  SHUNT_TRY(bool sent, os::send_message(found->second.control.get(), "B", {&theirs, 1}));
+  if (!sent) return fail(Code::unavailable, fmt::format("worker {} takes no new broker socket", found->second.pid));
+  Outgoing result;
+  result.descriptors.push_back(std::move(pair.first));
   return result;
 }
 

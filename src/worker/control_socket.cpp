@@ -19,6 +19,10 @@ void ControlSocket::on_ready(bool readable, bool) {
       events_.on_supervisor_gone();
       return;
     }
+    if ((*message)->bytes.starts_with('B') && !(*message)->descriptors.empty()) {
+      events_.on_fresh_broker(std::move((*message)->descriptors.front()));
+      continue;
+    }
     bool links = (*message)->bytes.starts_with('L') && !(*message)->descriptors.empty();
     if (links) events_.on_fresh_links(std::move((*message)->descriptors));
   }

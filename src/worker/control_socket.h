@@ -1,6 +1,7 @@
 #pragma once
 // ControlSocket: a worker's line to the supervisor. It outlives nodes: a node that was restarted has its fresh links
-// brought over it. A message is one byte and descriptors; 'L' brings links, others are for later versions.
+// brought over it. A message is one byte and descriptors; 'B' brings a broker socket, 'L' links,
+// in this order; others are for later versions.
 
 #include <vector>
 
@@ -13,6 +14,8 @@ class ControlEvents {
  public:
   /// Fresh links to a restarted node.
   virtual void on_fresh_links(std::vector<os::Fd> descriptors) = 0;
+  /// A fresh broker socket to a restarted node; its links follow.
+  virtual void on_fresh_broker(os::Fd descriptor) { (void)descriptor; }
   /// The supervisor is gone.
   virtual void on_supervisor_gone() = 0;
 

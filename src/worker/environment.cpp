@@ -65,6 +65,7 @@ Result<Environment> take_environment() {
   }
   std::string links = take_variable("SHUNT_LINKS");
   std::string control = take_variable("SHUNT_CONTROL");
+  std::string broker = take_variable("SHUNT_BROKER");
   Environment environment;
   environment.service = take_variable("SHUNT_SERVICE");
 
@@ -89,6 +90,11 @@ Result<Environment> take_environment() {
     SHUNT_TRY(int descriptor, read_descriptor(control, "SHUNT_CONTROL"));
     SHUNT_CHECK(prepare_socket(descriptor, SOCK_SEQPACKET, "SHUNT_CONTROL"));
     environment.control = os::Fd(descriptor);
+  }
+  if (!broker.empty()) {
+    SHUNT_TRY(int descriptor, read_descriptor(broker, "SHUNT_BROKER"));
+    SHUNT_CHECK(prepare_socket(descriptor, SOCK_SEQPACKET, "SHUNT_BROKER"));
+    environment.broker = os::Fd(descriptor);
   }
   return environment;
 }

@@ -3,6 +3,7 @@
 //
 //   SHUNT_LINKS="3,4,5"   connected stream sockets to the node, one for each of its loops; the first is the control link
 //   SHUNT_CONTROL="6"     a SEQPACKET socket to the supervisor, which brings fresh links when the node was restarted
+//   SHUNT_BROKER="7"      a SEQPACKET socket to the node, over which direct links are brokered; may be absent
 //   SHUNT_SERVICE         the full name of the service that this process is a worker of
 //
 // Knows nothing of what is said over them.
@@ -18,6 +19,7 @@ namespace shunt::worker {
 struct Environment {
   std::vector<os::Fd> links;
   os::Fd control;  ///< None: there is no supervisor; a worker whose links are gone is then lost.
+  os::Fd broker;   ///< None: the node is older, and every call goes by it.
   std::string service;
 };
 
