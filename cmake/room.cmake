@@ -13,6 +13,12 @@ function(shunt_room name)
   cmake_parse_arguments(ROOM "HOT" "" "USES;LIBRARIES;TEST_USES;TEST_LIBRARIES" ${ARGN})
   file(GLOB_RECURSE all CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
   list(FILTER all EXCLUDE REGEX "/(templates|testdata)/")  # What the code carries along or loads, not a part of it.
+  # A folder with a CMakeLists.txt of its own is a target of its own: what it USES, the rest of the room must not link.
+  file(GLOB nested RELATIVE ${CMAKE_CURRENT_SOURCE_DIR} CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*/CMakeLists.txt)
+  foreach(folder ${nested})
+    get_filename_component(folder ${folder} DIRECTORY)
+    list(FILTER all EXCLUDE REGEX "^${CMAKE_CURRENT_SOURCE_DIR}/${folder}/")
+  endforeach()
   set(sources ${all})
   list(FILTER sources EXCLUDE REGEX "_(test|fuzz|bench|main)\\.cpp$")
   set(tests ${all})

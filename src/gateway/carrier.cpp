@@ -3,6 +3,8 @@
 #include "gateway/connect/connect_exchange.h"
 #include "gateway/grpc/grpc_exchange.h"
 #include "gateway/json/json_exchange.h"
+#include "gateway/shared.h"
+#include "gateway/tunnel/tunnel_exchange.h"
 #include "gateway/websocket/websocket_exchange.h"
 #include "net/grpc/text.h"
 
@@ -28,6 +30,8 @@ void Fields::spill(std::string_view name, std::string_view value) {
 
 Own<Exchange> make_exchange(Carrier& carrier, const Request& request) {
   if (wants_websocket(request)) return make_own<WebSocketExchange>(carrier);
+  Tunnel* tunnel = carrier.shared().hooks.tunnel;
+  if (tunnel != nullptr && tunnel->is_behind(request.target)) return make_own<TunnelExchange>(carrier, *tunnel);
   const auto grpc = net::parse_grpc_content_type(request.find("content-type"));
   if (grpc) return make_own<GrpcExchange>(carrier, *grpc);
   if (const auto form = connect_form(request)) return make_own<ConnectExchange>(carrier, *form);

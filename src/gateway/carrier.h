@@ -88,6 +88,8 @@ class Carrier {
   virtual void tunnel(Fields& fields) = 0;
   /// No further request on an HTTP/1.1 connection: the rest of this one is not read. Nothing to HTTP/2.
   virtual void close_after() = 0;
+  /// The request's body may be so far ahead of what was taken of it. Nothing to HTTP/1.1.
+  virtual void widen(std::uint32_t window) { (void)window; }
   /// The exchange is over, or is not held any more.
   virtual void go_on() = 0;
 

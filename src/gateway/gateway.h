@@ -20,6 +20,7 @@
 #include "call/router.h"
 #include "gateway/cors.h"
 #include "gateway/stats.h"
+#include "gateway/tunnel.h"
 #include "loop/epoll_loop.h"
 #include "loop/task.h"
 
@@ -90,6 +91,7 @@ struct GatewayHooks {
   std::function<std::optional<std::string>()> unready;  ///< Why /readyz answers 503, if it should.
   std::function<void(const AccessRecord&)> access_log;
   std::function<void(const Status& why)> tls_failed;  ///< A handshake did, before there was a request.
+  Tunnel* tunnel = nullptr;                           ///< Takes the streams of its path. Outlives the gateway.
 };
 
 /// Threads:  its loop's.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "grpc_pair.h"
 #include "link/local/cross_loop_link.h"
 #include "link/local/local_link.h"
 #include "link/mux_link.h"
@@ -187,6 +188,7 @@ const std::vector<LinkPairKind>& link_pair_kinds() {
     all.push_back({"local", [](const auto& limits) { return make_own<LocalPair>(limits); }});
     all.push_back({"cross_loop", [](const auto& limits) { return make_own<CrossLoopPair>(limits); }});
     all.push_back({"unix", [](const auto& limits) { return make_own<UnixPair>(limits); }});
+    all.push_back({"grpc", [](const auto& limits) { return make_grpc_pair(limits); }});
     all.push_back({"sim", [](const auto& limits) { return make_own<SimPair>(limits, link::SimWireOptions{}, true); }});
     all.push_back({"sim_slow", [](const auto& limits) {
                      link::SimWireOptions wire{.seed = 7, .delay = milliseconds(2), .jitter = milliseconds(3)};

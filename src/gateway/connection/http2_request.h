@@ -51,6 +51,9 @@ class Http2Request final : public Carrier, public net::Http2StreamEvents {
   void cut() override;
   void tunnel(Fields& fields) override;
   void close_after() override {}
+  void widen(std::uint32_t window) override {
+    if (stream_ != nullptr) stream_->widen(window);
+  }
   void go_on() override;
   [[nodiscard]] std::size_t unsent() const override;
   [[nodiscard]] std::uint64_t written() const override { return written_; }

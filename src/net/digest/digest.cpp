@@ -3,6 +3,8 @@
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "net/digest/digest.h"
 
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/sha.h>
 
 namespace shunt::net {
@@ -13,6 +15,14 @@ std::array<std::uint8_t, 20> sha1(std::string_view text) {
   SHA1_Init(&context);
   SHA1_Update(&context, text.data(), text.size());
   SHA1_Final(out.data(), &context);
+  return out;
+}
+
+std::array<std::uint8_t, 32> hmac_sha256(std::string_view key, std::string_view text) {
+  std::array<std::uint8_t, 32> out{};
+  unsigned size = 0;
+  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), reinterpret_cast<const unsigned char*>(text.data()),
+       text.size(), out.data(), &size);
   return out;
 }
 

@@ -39,6 +39,7 @@ class Nghttp2Stream final : public Http2Stream {
   void send_trailers(std::span<const Header> trailers) override;
   void reset(Http2Error error) override;
   void close_when_sent() override;
+  void widen(std::uint32_t window) override;
   void consumed(std::size_t bytes) override;
   [[nodiscard]] std::size_t unsent() const override { return queue_.size(); }
   [[nodiscard]] std::uint32_t id() const override { return static_cast<std::uint32_t>(id_); }

@@ -102,6 +102,9 @@ class Http2Stream {
   /// When our side has ended and is sent, the peer's is not waited for: if it has not ended a round trip later,
   /// RST_STREAM(NO_ERROR) follows (RFC 9113, section 8.1). For a server that has answered and wants no more of the request.
   virtual void close_when_sent() = 0;
+  /// Lets the peer send so much on this stream, and on the connection, before consumed(): more than the session's limits
+  /// gave it. For a stream that carries many things, each with a limit of its own.
+  virtual void widen(std::uint32_t window) = 0;
   /// Gives back window for what on_data told. What a closed stream had not consumed is given back by the session.
   virtual void consumed(std::size_t bytes) = 0;
   /// Queued, not yet framed: by flow control or because collect() was not called.

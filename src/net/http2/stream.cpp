@@ -153,6 +153,17 @@ void Nghttp2Stream::close_when_sent() {
   session_->notify();
 }
 
+void Nghttp2Stream::widen(std::uint32_t window) {
+  if (reset_ || session_->closing_ || window > 0x7fff'ffff) return;
+  const auto size = static_cast<std::int32_t>(window);
+  for (const std::int32_t which : {std::int32_t{0}, id_}) {
+    if (nghttp2_session_get_stream_effective_local_window_size(session_->session_, id_) > size && which != 0) continue;
+    if (which == 0 && nghttp2_session_get_effective_local_window_size(session_->session_) > size) continue;
+    nghttp2_session_set_local_window_size(session_->session_, NGHTTP2_FLAG_NONE, which, size);
+  }
+  session_->notify();
+}
+
 void Nghttp2Stream::consumed(std::size_t bytes) {
   const std::size_t known = std::min(bytes, unconsumed_);
   if (known == 0 || session_->closing_) return;
