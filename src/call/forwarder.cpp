@@ -48,6 +48,8 @@ class ForwardedCall {
     auto out = caller.start(start, from_callee_, std::move(opening));
     if (ended_) return;
     out_ = std::move(out);
+    if (owed_ > 0) out_->consumed(std::exchange(owed_, 0));
+    if (ended_) return;
     if (first_cost_ > 0 && in_ != nullptr) in_->consumed(std::exchange(first_cost_, 0));
     pump_to_callee();
   }
@@ -135,7 +137,13 @@ class ForwardedCall {
       Sent sent = in_->send(std::move(message));
       if (sent == Sent::ended) break;
       in_held_ = sent == Sent::held;
-      if (out_ != nullptr && !ended_) out_->consumed(cost);
+      if (ended_) continue;
+      // A callee in this process may answer before start() has given us the handle.
+      if (out_ == nullptr) {
+        owed_ += cost;
+      } else {
+        out_->consumed(cost);
+      }
     }
     if (ended_ && to_caller_.empty()) finish();
   }
@@ -165,6 +173,7 @@ class ForwardedCall {
   Status status_;
   Metadata trailers_;
   std::size_t first_cost_ = 0;
+  std::size_t owed_ = 0;  // Credit for the callee, while there is no handle to give it by.
   int refs_ = 1;
   bool in_held_ = false;
   bool out_held_ = false;

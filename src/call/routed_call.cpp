@@ -180,6 +180,7 @@ void RoutedCall::open_at(std::shared_ptr<Instance> instance, std::uint64_t grant
   instance_ = std::move(instance);
   attempts_++;
   accepted_ = false;
+  owed_ = 0;
   opened_ = began_;
   path_ = &context_.path_cache.find(*context_.paths, caller_, route_->definition->full_name, *instance_,
                                     context_.loop_index);
@@ -221,6 +222,7 @@ void RoutedCall::open_at(std::shared_ptr<Instance> instance, std::uint64_t grant
   // It may have ended inside, or moved on; then this handle is only let go of.
   if (!ended_ && entered_ && attempts_ == attempt) {
     call_ = std::move(call);
+    if (owed_ > 0) call_->consumed(std::exchange(owed_, 0));
     pump();
   }
 }
@@ -309,7 +311,13 @@ void RoutedCall::half_close() {
 }
 
 void RoutedCall::consumed(std::size_t cost) {
-  if (!ended_ && call_ != nullptr) call_->consumed(cost);
+  if (ended_) return;
+  // A callee in this process may send before its link has given us the handle.
+  if (call_ == nullptr) {
+    owed_ += cost;
+  } else {
+    call_->consumed(cost);
+  }
 }
 
 void RoutedCall::cancel(Cancel reason) {

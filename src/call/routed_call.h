@@ -109,6 +109,7 @@ class RoutedCall final : public Outgoing, private CallerEvents, private loop::Ti
   Instant began_;
   Instant opened_;
   std::uint64_t ticket_ = 0;
+  std::size_t owed_ = 0;  // Credit for the callee, while there is no handle to give it by.
   Duration waited_{0};
   const CallStart* start_ = nullptr;  // During begin() only.
   int refs_ = 1;
