@@ -7,6 +7,7 @@
 
 #include "base/time.h"
 #include "call/contract.h"
+#include "call/distance.h"
 #include "call/ends.h"
 
 namespace shunt::call {
@@ -19,6 +20,7 @@ struct CallStart {
   Deadline deadline;                     ///< never: the command's default applies.
   const Principal* principal = nullptr;  ///< Who asks; must outlive the call.
   std::uint8_t hops = 0;
+  Distance farthest = Distance::grpc;  ///< How far it may go; unix_ for what another node handed to us.
   Encoding encoding = Encoding::json;  ///< How the caller writes its messages, and wants to read the answers.
 };
 

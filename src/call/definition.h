@@ -10,6 +10,7 @@
 
 #include "base/time.h"
 #include "call/contract.h"
+#include "call/distance.h"
 
 namespace shunt::call {
 
@@ -52,6 +53,7 @@ struct ServiceDefinition {
   bool allow_all = false;          ///< "allow": ["*"].
   bool exposed = false;            ///< Reachable by the gateway.
   Auth auth = Auth::none;
+  Placement placement;                          ///< How calls to it may travel.
   Duration timeout = std::chrono::seconds(60);  ///< Default deadline of its commands.
   std::shared_ptr<const Contract> contract;     ///< Its protobuf view. Owners: every snapshot with the definition.
 };

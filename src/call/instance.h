@@ -8,13 +8,11 @@
 
 #include "base/status.h"
 #include "base/time.h"
+#include "call/distance.h"
 #include "call/link.h"
 #include "loop/loop.h"
 
 namespace shunt::call {
-
-/// How far a call travels. Nearer is tried first.
-enum class Distance : std::uint8_t { local, shm, unix_, grpc };
 
 /// Threads: the counters are for any loop; link() answers for the loop that it is asked on.
 /// Owners: routing snapshots, and whoever hosts it (a pool, a library host).
@@ -24,6 +22,7 @@ class Instance {
 
   /// The link to it from the serving loop of that index; nullptr when there is none now (starting, dead).
   virtual Link* link(std::size_t loop_index) = 0;
+  /// Changes only together with a new routing.
   [[nodiscard]] virtual Distance distance() const = 0;
   /// For people: why it is at that distance and no nearer; empty where there is nothing to say.
   [[nodiscard]] virtual std::string why() const { return {}; }
@@ -31,6 +30,8 @@ class Instance {
   [[nodiscard]] virtual std::string name() const = 0;
   /// The number under which the instance reserved a slot, for Open::grant; 0: none. Asked once for each granted ticket.
   virtual std::uint64_t take_grant() { return 0; }
+  /// Whether calls that find no room here wait for it in the route's Admission. What is elsewhere has a queue of its own.
+  [[nodiscard]] virtual bool is_pooled() const { return distance() != Distance::grpc; }
 
   /// Calls that run there now, from all loops of this node.
   std::atomic<std::uint32_t> in_flight{0};
@@ -58,6 +59,12 @@ class Admission {
   /// (try_enter) for this call. Returns the ticket's number, for abandon(); 0 when `granted` was called before it returned.
   /// From any serving loop.
   virtual std::uint64_t wait(loop::Loop& loop, bool blocking, Deadline deadline, Granted granted) = 0;
+  /// The same for a call that goes as well to an instance which is not the queue's own: room_at().
+  virtual std::uint64_t wait_anywhere(loop::Loop& loop, bool blocking, Deadline deadline, Granted granted) {
+    return wait(loop, blocking, deadline, std::move(granted));
+  }
+  /// An instance which is not the queue's own may have room: those who wait longest, and may, go there. From any loop.
+  virtual void room_at(const std::shared_ptr<Instance>& instance) { (void)instance; }
   /// The caller gave up; `granted` is not called any more. On the loop that asked.
   virtual void abandon(std::uint64_t ticket) = 0;
   /// The instance refused a call although our count said that there was room: it gets no more calls until it says that

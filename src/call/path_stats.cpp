@@ -127,20 +127,6 @@ void PathShard::merge(const PathCounts& counts) {
 
 // --- Names ----------------------------------------------------------------------------------------------------------
 
-std::string_view distance_name(Distance distance) {
-  switch (distance) {
-    case Distance::local:
-      return "local";
-    case Distance::shm:
-      return "shm";
-    case Distance::unix_:
-      return "unix";
-    case Distance::grpc:
-      return "grpc";
-  }
-  return "unknown";
-}
-
 std::string_view path_caller(const Principal* principal) {
   switch (principal == nullptr ? PrincipalKind::none : principal->kind) {
     case PrincipalKind::service:

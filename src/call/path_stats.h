@@ -22,6 +22,7 @@
 #include "base/own.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "call/distance.h"
 #include "call/instance.h"
 #include "call/principal.h"
 
@@ -133,8 +134,6 @@ struct PathReport {
   PathCounts counts;
 };
 
-/// "local", "shm", "unix", "grpc".
-std::string_view distance_name(Distance distance);
 /// How a caller is named in paths: the service's full name, "gateway", "operator", "node", or "nobody".
 std::string_view path_caller(const Principal* principal);
 /// An instance's name without the process that is behind it now: "cart#3" of "cart#3 (pid 812)". So what a worker's place

@@ -34,6 +34,7 @@ void RoutedCall::begin(const CallStart& start, Opening opening) {
   stats_.start(context_.loop_index);
   context_.retry_budget = std::min(100.0, context_.retry_budget + 0.1);
   hops_ = static_cast<std::uint8_t>(start.hops + 1);
+  farthest_ = start.farthest;
   deadline_ = start.deadline;
   if (deadline_.is_never()) {
     deadline_ = Deadline::after(began_, command_.timeout.count() > 0 ? command_.timeout : route_->definition->timeout);
@@ -42,20 +43,10 @@ void RoutedCall::begin(const CallStart& start, Opening opening) {
     end(cancel_status(Cancel::deadline), {});
     return;
   }
-  if (route_->admission != nullptr || context_.loop.depth >= depth_max) {
-    saved_ = make_own<Saved>();
-    if (start.metadata != nullptr) saved_->metadata = *start.metadata;
-    if (start.principal != nullptr) saved_->principal = *start.principal;
-    saved_->last = opening.last == Last::yes;
-    if (opening.has_message) {
-      saved_->bytes = opening.message.cost();
-      saved_->messages.push_back(std::move(opening.message));
-    }
-  } else {
-    start_ = &start;
-    opening_ = std::move(opening);
-  }
+  start_ = &start;
+  opening_ = std::move(opening);
   if (context_.loop.depth >= depth_max) {
+    save();
     waiting_ = true;
     context_.loop.ready(*this);
   } else {
@@ -70,71 +61,60 @@ void RoutedCall::run() {
   if (!ended_) dispatch();
 }
 
-// The nearest instances with a link from here; among those the one with the fewest calls, of two at random when there
-// are many.
-Instance* RoutedCall::choose() {
-  const auto& all = route_->instances;
-  auto usable = [&](const Instance& instance) {
-    return !instance.closed.load(std::memory_order_acquire) &&
-           const_cast<Instance&>(instance).link(context_.loop_index) != nullptr;
-  };
-  if (all.size() == 1) return usable(*all[0]) ? all[0].get() : nullptr;
-  Instance* best = nullptr;
-  auto better = [&](Instance& one) {
-    if (best == nullptr || one.distance() < best->distance()) return true;
-    return one.distance() == best->distance() &&
-           one.in_flight.load(std::memory_order_relaxed) < best->in_flight.load(std::memory_order_relaxed);
-  };
-  constexpr std::size_t many = 8;
-  if (all.size() > many) {
-    for (int i = 0; i < 2; i++) {
-      auto& one = *all[context_.random.below(all.size())];
-      if (usable(one) && better(one)) best = &one;
-    }
-    if (best != nullptr) return best;
+// Keeps what the caller gave, so that the call can begin later, or again.
+void RoutedCall::save() {
+  if (saved_ != nullptr) return;
+  saved_ = make_own<Saved>();
+  if (start_->metadata != nullptr) saved_->metadata = *start_->metadata;
+  if (start_->principal != nullptr) saved_->principal = *start_->principal;
+  saved_->last = opening_.last == Last::yes;
+  if (opening_.has_message) {
+    saved_->bytes = opening_.message.cost();
+    saved_->messages.push_back(std::move(opening_.message));
   }
-  // Begins at a random place, so that equals share the load.
-  std::size_t offset = context_.random.below(std::max<std::size_t>(1, all.size()));
-  for (std::size_t i = 0; i < all.size(); i++) {
-    auto& one = *all[(offset + i) % all.size()];
-    if (usable(one) && better(one)) best = &one;
-  }
-  return best;
 }
 
-void RoutedCall::dispatch() {
-  if (route_->admission == nullptr) {
-    Instance* instance = choose();
-    if (instance == nullptr || !instance->try_enter(command_.blocking)) {
-      end(Status(Code::unavailable, "S1009",
-                 fmt::format("service {} has no instance that can take a call{}{}", route_->definition->full_name,
-                             route_->why_absent.empty() ? "" : ": ", route_->why_absent))
-              .with_retry(Retry::later),
-          {});
+Ask RoutedCall::ask() const {
+  return {.loop_index = context_.loop_index,
+          .blocking = command_.blocking,
+          .farthest = farthest_,
+          .not_there = refused_by_};
+}
+
+// To the nearest instance that has room; else into the queue; else the call ends, `otherwise` or because it has nowhere to go.
+void RoutedCall::dispatch(std::optional<Status> otherwise) {
+  if (auto at = enter_nearest(*route_, ask(), context_.random)) {
+    entered_ = true;
+    const auto& instance = route_->instances[*at];
+    // The routing table owns it, and we hold the route; only a queue wants an owner's pointer.
+    open_at(route_->admission != nullptr ? instance
+                                         : std::shared_ptr<Instance>(std::shared_ptr<Instance>(), instance.get()),
+            0);
+  } else if (may_wait(*route_)) {
+    save();
+    wait_for_slot();
+  } else {
+    end(otherwise ? std::move(*otherwise) : nowhere(*route_, ask()), {});
+  }
+}
+
+// The route of the same service as it is now; nullptr when there is none, or it is the one that we have.
+std::shared_ptr<const Route> RoutedCall::newer_route() const {
+  const auto& routes = context_.routing->routes;
+  auto found = routes.find(route_->definition->full_name);
+  return found == routes.end() || found->second == route_ ? nullptr : found->second;
+}
+
+// Away from an instance that did not take the call, or is lost: by the routing as it is now.
+void RoutedCall::move_on(Status why) {
+  if (auto newer = newer_route()) {
+    saved_->left.push_back(std::exchange(route_, std::move(newer)));
+    if (auto allowed = context_.routing->permit(saved_->principal, *route_, command_.name); !allowed) {
+      end(std::move(allowed).error(), {});
       return;
     }
-    entered_ = true;
-    // The routing table owns it, and we hold the route.
-    open_at(std::shared_ptr<Instance>(std::shared_ptr<Instance>(), instance), 0);
-    return;
   }
-  // Whoever waits already goes first.
-  if (!route_->admission->has_waiters()) {
-    Instance* best = choose();
-    auto enter = [&](const std::shared_ptr<Instance>& one) {
-      if (one->link(context_.loop_index) == nullptr || !one->try_enter(command_.blocking)) return false;
-      entered_ = true;
-      open_at(one, 0);
-      return true;
-    };
-    for (const auto& one : route_->instances) {
-      if (one.get() == best && enter(one)) return;
-    }
-    for (const auto& one : route_->instances) {
-      if (one.get() != best && enter(one)) return;
-    }
-  }
-  wait_for_slot();
+  dispatch(std::move(why));
 }
 
 void RoutedCall::wait_for_slot() {
@@ -142,42 +122,71 @@ void RoutedCall::wait_for_slot() {
   Instant since = context_.loop.refresh_now();
   if (!deadline_.is_never()) context_.loop.arm(*this, deadline_.at());
   refs_++;  // The ticket's; given back when it is granted or abandoned.
-  auto ticket = route_->admission->wait(
-      context_.loop, command_.blocking, deadline_, [this, since](Result<std::shared_ptr<Instance>> granted) {
-        ticket_ = 0;
-        waiting_ = false;
-        Timer::disarm();
-        waited_ = waited_ + (context_.loop.now() - since);
-        if (!granted) {
-          end(std::move(granted).error(), {});
-        } else {
-          entered_ = true;
-          instance_ = *granted;
-          if (ended_) {
-            leave();
-          } else if (instance_->link(context_.loop_index) == nullptr) {
-            leave();
-            if (++attempts_ < attempts_max) {
-              dispatch();
-            } else {
-              end(Status(Code::unavailable, "S1009",
-                         fmt::format("service {}: the worker that had room is gone", route_->definition->full_name))
-                      .with_retry(Retry::later),
-                  {});
-            }
-          } else {
-            std::uint64_t grant = instance_->take_grant();
-            open_at(std::move(instance_), grant);
-          }
-        }
-        unref();
-      });
-  if (ticket != 0) ticket_ = ticket;
+  Admission::Granted answer = [this, since](Result<std::shared_ptr<Instance>> instance) {
+    ticket_ = 0;
+    waiting_ = false;
+    Timer::disarm();
+    waited_ = waited_ + (context_.loop.now() - since);
+    if (instance) {
+      granted(std::move(*instance));
+    } else if (instance.error().code() == Code::unavailable && attempts_++ < attempts_max && newer_route() != nullptr) {
+      // The queue has ended, and the service is elsewhere now.
+      move_on(std::move(instance).error());
+    } else {
+      end(std::move(instance).error(), {});
+    }
+    unref();
+  };
+  const bool may_go_far = farthest_ == Distance::grpc && route_->definition->placement.allows(Distance::grpc);
+  auto& queue = *route_->admission;
+  const auto ticket = may_go_far ? queue.wait_anywhere(context_.loop, command_.blocking, deadline_, std::move(answer))
+                                 : queue.wait(context_.loop, command_.blocking, deadline_, std::move(answer));
+  if (ticket == 0) return;
+  ticket_ = ticket;
+  // Farther away a slot may have come free before anybody could see that we wait.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (!may_go_far || !route_->has_unpooled()) return;
+  if (auto at = enter_nearest(*route_, ask(), context_.random)) {
+    queue.abandon(std::exchange(ticket_, 0));
+    waiting_ = false;
+    Timer::disarm();
+    entered_ = true;
+    open_at(route_->instances[*at], 0);
+    unref();
+  }
+}
+
+// A slot was taken for us.
+void RoutedCall::granted(std::shared_ptr<Instance> instance) {
+  entered_ = true;
+  instance_ = std::move(instance);
+  if (ended_) {
+    leave();
+    return;
+  }
+  const bool forbidden = !route_->definition->placement.allows(instance_->distance());
+  if (!forbidden && instance_->link(context_.loop_index) != nullptr) {
+    std::uint64_t grant = instance_->take_grant();
+    open_at(std::move(instance_), grant);
+    return;
+  }
+  leave();
+  if (forbidden) {
+    end(nowhere(*route_, ask()), {});
+  } else if (++attempts_ < attempts_max) {
+    dispatch();
+  } else {
+    end(Status(Code::unavailable, "S1009",
+               fmt::format("service {}: the worker that had room is gone", route_->definition->full_name))
+            .with_retry(Retry::later),
+        {});
+  }
 }
 
 void RoutedCall::open_at(std::shared_ptr<Instance> instance, std::uint64_t grant) {
   Keep keep(*this);
   instance_ = std::move(instance);
+  if (route_->admission != nullptr || instance_->distance() != Distance::local) save();
   attempts_++;
   accepted_ = false;
   owed_ = 0;
@@ -378,7 +387,7 @@ void RoutedCall::on_credit() {
 }
 
 bool RoutedCall::may_move(const Status& status) const {
-  if (saved_ == nullptr || route_->admission == nullptr || answered_ || attempts_ >= attempts_max) return false;
+  if (saved_ == nullptr || answered_ || attempts_ >= attempts_max) return false;
   if (deadline_.passed(context_.loop.now())) return false;
   if (status.retry() == Retry::elsewhere && !accepted_) return true;
   bool lost = status.code() == Code::unavailable && status.retry() == Retry::reconnect;
@@ -399,14 +408,13 @@ void RoutedCall::on_end(Status status, Metadata trailers) {
       route_->stats->retries.fetch_add(1, std::memory_order_relaxed);
     }
     call_ = nullptr;
-    if (refused && route_->admission != nullptr && entered_) route_->admission->refused(*instance_);
-    leave();
-    // A refusal means that our count of its room was wrong: queue, so that the pool asks the worker for a slot.
-    if (refused) {
-      wait_for_slot();
-    } else {
-      dispatch();
+    if (refused && entered_) {
+      // Our count of its room was wrong: its queue asks it for a slot.
+      if (route_->admission != nullptr) route_->admission->refused(*instance_);
+      refused_by_ = instance_.get();
     }
+    leave();
+    move_on(std::move(status));
     return;
   }
   end(std::move(status), std::move(trailers));
@@ -427,7 +435,13 @@ void RoutedCall::leave() {
   auto instance = std::move(instance_);
   instance_ = nullptr;
   instance->leave(command_.blocking);
-  if (route_->admission != nullptr) route_->admission->freed(*instance);
+  if (route_->admission == nullptr) return;
+  if (instance->is_pooled()) {
+    route_->admission->freed(*instance);
+    return;
+  }
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (route_->admission->has_waiters()) route_->admission->room_at(instance);
 }
 
 Status RoutedCall::explain(Status status) const {

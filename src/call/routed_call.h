@@ -10,6 +10,7 @@
 
 #include "base/random.h"
 #include "call/caller.h"
+#include "call/chooser.h"
 #include "call/path_stats.h"
 #include "call/router.h"
 #include "loop/loop.h"
@@ -25,6 +26,8 @@ class RoutedCall final : public Outgoing, private CallerEvents, private loop::Ti
     loop::Loop& loop;
     std::size_t loop_index;
     Random& random;
+    /// What is in force: a call that must move goes by it, not by the one that it began with.
+    std::shared_ptr<const Routing> routing = std::make_shared<Routing>();
     /// What is measured of paths. Owners: this, the house and routing snapshots.
     std::shared_ptr<PathStats> paths = std::make_shared<PathStats>();
     PathCache path_cache{};
@@ -46,7 +49,7 @@ class RoutedCall final : public Outgoing, private CallerEvents, private loop::Ti
   void release() override;
 
  private:
-  // What is needed to begin again elsewhere; only for services whose instances may refuse or die.
+  // What is needed to begin again elsewhere; made when a call waits, or goes to an instance that may refuse or die.
   struct Saved {
     std::string service;
     std::string command;
@@ -57,6 +60,8 @@ class RoutedCall final : public Outgoing, private CallerEvents, private loop::Ti
     std::size_t given = 0;  // How many of them the current link has taken.
     bool last = false;
     bool half_close_given = false;
+    std::vector<std::shared_ptr<const Route>>
+        left;  // Routes that it has moved on from: links of theirs may be on the stack.
   };
   struct Keep {
     explicit Keep(RoutedCall& call) : kept(call) { kept.refs_++; }
@@ -75,9 +80,13 @@ class RoutedCall final : public Outgoing, private CallerEvents, private loop::Ti
   void fire() override;  // The deadline passed while the call waited for a slot.
   void run() override;   // Opens outside a stack that was too deep.
 
-  void dispatch();
-  Instance* choose();
+  void dispatch(std::optional<Status> otherwise = std::nullopt);
+  void save();
+  Ask ask() const;
+  std::shared_ptr<const Route> newer_route() const;
+  void move_on(Status why);
   void wait_for_slot();
+  void granted(std::shared_ptr<Instance> instance);
   void open_at(std::shared_ptr<Instance> instance, std::uint64_t grant);
   void pump();
   void accepted();
@@ -108,6 +117,7 @@ class RoutedCall final : public Outgoing, private CallerEvents, private loop::Ti
   Deadline deadline_;
   Instant began_;
   Instant opened_;
+  const Instance* refused_by_ = nullptr;  // Only compared.
   std::uint64_t ticket_ = 0;
   std::size_t owed_ = 0;  // Credit for the callee, while there is no handle to give it by.
   Duration waited_{0};
@@ -115,6 +125,7 @@ class RoutedCall final : public Outgoing, private CallerEvents, private loop::Ti
   int refs_ = 1;
   int attempts_ = 0;
   std::uint8_t hops_ = 0;
+  Distance farthest_ = Distance::grpc;
   bool waiting_ = false;
   bool ended_ = false;
   bool answered_ = false;  // Something of an answer has reached the caller.

@@ -115,7 +115,7 @@ struct Router::State {
   Result<const Resolved*> resolve(const CallStart& start);
 
   RoutedCall::Context context;
-  std::shared_ptr<const Routing> routing = std::make_shared<Routing>();
+  std::shared_ptr<const Routing>& routing = context.routing;
   // By what callers wrote. Bounded: names come from outside.
   std::unordered_map<std::string, Resolved, TextHash, std::equal_to<>> resolved;
   static constexpr std::size_t resolved_max = 4096;
@@ -171,7 +171,7 @@ Router::Router(loop::Loop& loop, std::size_t loop_index, Random& random)
 Router::~Router() = default;
 
 void Router::install(std::shared_ptr<const Routing> routing) {
-  state_->routing = std::move(routing);
+  state_->context.routing = std::move(routing);
   // What calls under way measure must stay; a routing without any is the one at the end.
   if (state_->routing->paths != nullptr) state_->context.paths = state_->routing->paths;
   state_->context.path_cache.clear();

@@ -5,6 +5,7 @@
 // Policy on the caller's side: default deadline, hops, moving a call that was REFUSED, retries where the effect permits.
 // On the callee's side: authorization, limits, counting. Nothing here waits, and nothing locks.
 
+#include <array>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -27,10 +28,17 @@ namespace shunt::call {
 /// A service in the routing table.
 struct Route {
   std::shared_ptr<const ServiceDefinition> definition;
-  std::vector<std::shared_ptr<Instance>> instances;  ///< Nearest first.
-  std::shared_ptr<Admission> admission;              ///< nullptr: never refuses.
+  std::vector<std::shared_ptr<Instance>> instances;
+  /// Where the instances of each Place end, once arrange() was called: with many, no call looks at each.
+  std::array<std::size_t, place_count> near_end{};
+  std::shared_ptr<Admission> admission;  ///< nullptr: never refuses.
   std::shared_ptr<ServiceStats> stats;
   std::string why_absent;  ///< Why there is no instance: "starting", "its module crashed; restart in 2s", …
+
+  /// Puts the nearest first. Before it is published.
+  void arrange();
+  /// Whether any instance is not the admission's.
+  [[nodiscard]] bool has_unpooled() const;
 };
 
 /// What all loops read. Immutable once published.

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <vector>
 
 #include "base/names.h"
@@ -39,6 +40,20 @@ std::string caller_name(const Principal& caller) {
 }
 
 }  // namespace
+
+void Route::arrange() {
+  std::vector<std::shared_ptr<Instance>> sorted;
+  for (std::size_t place = 0; place < place_count; place++) {
+    std::ranges::copy_if(instances, std::back_inserter(sorted),
+                         [&](const auto& one) { return static_cast<std::size_t>(place_of(one->distance())) == place; });
+    near_end[place] = sorted.size();
+  }
+  instances = std::move(sorted);
+}
+
+bool Route::has_unpooled() const {
+  return std::ranges::any_of(instances, [](const auto& one) { return !one->is_pooled(); });
+}
 
 Result<const Route*> Routing::resolve(std::string_view service, std::string_view app) const {
   auto at = [&](const std::string& name) -> const Route* {

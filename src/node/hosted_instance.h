@@ -25,6 +25,7 @@ class HostedInstance final : public call::Instance {
   call::Link* link(std::size_t loop_index) override { return links_[loop_index].get(); }
   [[nodiscard]] call::Distance distance() const override { return call::Distance::local; }
   [[nodiscard]] std::string name() const override { return name_; }
+  [[nodiscard]] bool is_pooled() const override { return false; }
 
  private:
   explicit HostedInstance(std::string name) : name_(std::move(name)) {}

@@ -468,6 +468,7 @@ void House::publish() {
     route->instances = hosted->host->instances();
     route->admission = hosted->host->admission();
     route->why_absent = hosted->host->why_absent();
+    route->arrange();
   }
   loops_->install(std::move(routing));
 }

@@ -28,7 +28,7 @@ TicketQueue::~TicketQueue() = default;
 
 // --- Callers --------------------------------------------------------------------------------------------------------
 
-std::uint64_t TicketQueue::wait(loop::Loop& loop, bool blocking, Deadline deadline, Granted granted) {
+std::uint64_t TicketQueue::wait(loop::Loop& loop, bool blocking, Deadline deadline, Granted granted, Reach reach) {
   std::optional<Result<std::shared_ptr<call::Instance>>> at_once;
   std::uint64_t number = 0;
   bool arm = false;
@@ -48,7 +48,7 @@ std::uint64_t TicketQueue::wait(loop::Loop& loop, bool blocking, Deadline deadli
       at_once = std::unexpected(full());
     } else {
       number = next_number_++;
-      waiting_.push_back({number, &loop, blocking, deadline, std::move(granted)});
+      waiting_.push_back({number, &loop, blocking, deadline, std::move(granted), reach});
       by_number_[number] = std::prev(waiting_.end());
       if (deadline < armed_) {
         armed_ = deadline;
@@ -85,7 +85,11 @@ void TicketQueue::abandon(std::uint64_t ticket) {
     // Its slot was taken already: the next one's.
     call::Instance& instance = **delivery->result;
     instance.leave(delivery->ticket.blocking);
-    freed(instance);
+    if (instance.is_pooled()) {
+      freed(instance);
+    } else {
+      room_at(*delivery->result);
+    }
   }
 }
 
@@ -97,6 +101,22 @@ void TicketQueue::freed(call::Instance&) {
   {
     std::lock_guard lock(mutex_);
     match(ready);
+  }
+  hand_over(ready);
+}
+
+void TicketQueue::room_at(const std::shared_ptr<call::Instance>& instance) {
+  Ready ready;
+  {
+    std::lock_guard lock(mutex_);
+    for (auto ticket = waiting_.begin(); ticket != waiting_.end();) {
+      const auto next = std::next(ticket);
+      if (ticket->reach == Reach::anywhere) {
+        if (!instance->try_enter(ticket->blocking)) break;
+        settle(ticket, instance, ready);
+      }
+      ticket = next;
+    }
   }
   hand_over(ready);
 }

@@ -1,7 +1,8 @@
 #pragma once
 // TicketQueue: who may call next. Callers that find no room leave a ticket (never their payload); a slot that comes free goes
 // to the first. Up to a limit; beyond it the answer is resource_exhausted at once. First come, first served, strictly: a
-// later ticket never passes an earlier one, whatever it asks for.
+// later ticket never passes an earlier one, whatever it asks for; only a place that is not the pool's own (another node's)
+// goes to the first that may take it.
 
 #include <atomic>
 #include <cstdint>
@@ -45,7 +46,13 @@ class TicketQueue final : public call::Admission, public std::enable_shared_from
   TicketQueue(loop::Loop& control, std::string service, std::size_t limit, QueueEvents& events);
   ~TicketQueue() override;
 
-  std::uint64_t wait(loop::Loop& loop, bool blocking, Deadline deadline, Granted granted) override;
+  std::uint64_t wait(loop::Loop& loop, bool blocking, Deadline deadline, Granted granted) override {
+    return wait(loop, blocking, deadline, std::move(granted), Reach::own);
+  }
+  std::uint64_t wait_anywhere(loop::Loop& loop, bool blocking, Deadline deadline, Granted granted) override {
+    return wait(loop, blocking, deadline, std::move(granted), Reach::anywhere);
+  }
+  void room_at(const std::shared_ptr<call::Instance>& instance) override;
   void abandon(std::uint64_t ticket) override;
   void refused(call::Instance& instance) override;
   void freed(call::Instance& instance) override;
@@ -67,12 +74,14 @@ class TicketQueue final : public call::Admission, public std::enable_shared_from
   [[nodiscard]] QueueCounts counts() const;
 
  private:
+  enum class Reach : std::uint8_t { own, anywhere };
   struct Ticket {
     std::uint64_t number;
     loop::Loop* loop;
     bool blocking;
     Deadline deadline;
     Granted granted;
+    Reach reach;
   };
   /// A ticket that has its answer, on its way to its loop.
   struct Delivery {
@@ -86,6 +95,8 @@ class TicketQueue final : public call::Admission, public std::enable_shared_from
   };
   struct Expiry;
   using Ready = std::vector<std::pair<std::uint64_t, loop::Loop*>>;
+
+  std::uint64_t wait(loop::Loop& loop, bool blocking, Deadline deadline, Granted granted, Reach reach);
 
   // With the mutex held:
   std::shared_ptr<WorkerInstance> enter(bool blocking);
