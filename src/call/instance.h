@@ -22,7 +22,7 @@ class Instance {
 
   /// The link to it from the serving loop of that index; nullptr when there is none now (starting, dead).
   virtual Link* link(std::size_t loop_index) = 0;
-  /// Changes only together with a new routing.
+  /// Its Place changes only together with a new routing.
   [[nodiscard]] virtual Distance distance() const = 0;
   /// For people: why it is at that distance and no nearer; empty where there is nothing to say.
   [[nodiscard]] virtual std::string why() const { return {}; }

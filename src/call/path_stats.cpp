@@ -206,8 +206,8 @@ std::vector<PathReport> PathStats::report(std::string_view caller, std::string_v
 // --- PathCache ------------------------------------------------------------------------------------------------------
 
 PathShard& PathCache::look_up(Entry& entry, PathStats& stats, const std::string* caller, std::string_view callee,
-                              const Instance& instance, std::size_t loop_index) {
-  entry = {&instance, caller, &stats.shard(*caller, callee, instance.name(), instance.distance(), loop_index)};
+                              const Instance& instance, Distance distance, std::size_t loop_index) {
+  entry = {&instance, caller, &stats.shard(*caller, callee, instance.name(), distance, loop_index), distance};
   return *entry.shard;
 }
 

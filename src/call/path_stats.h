@@ -187,8 +187,9 @@ class PathCache {
   PathShard& find(PathStats& stats, const std::string* caller, std::string_view callee, const Instance& instance,
                   std::size_t loop_index) {
     Entry& entry = entries_[index(caller, &instance)];
-    if (entry.instance == &instance && entry.caller == caller) return *entry.shard;
-    return look_up(entry, stats, caller, callee, instance, loop_index);
+    const Distance distance = instance.distance();  // It may change: a link to a worker that was made later is nearer.
+    if (entry.instance == &instance && entry.caller == caller && entry.distance == distance) return *entry.shard;
+    return look_up(entry, stats, caller, callee, instance, distance, loop_index);
   }
   void clear() { entries_ = {}; }
 
@@ -197,6 +198,7 @@ class PathCache {
     const Instance* instance = nullptr;
     const std::string* caller = nullptr;
     PathShard* shard = nullptr;
+    Distance distance = Distance::local;
   };
   static constexpr std::size_t size = 256;
   static std::size_t index(const void* caller, const void* instance) {
@@ -205,7 +207,7 @@ class PathCache {
     return (mixed ^ (mixed >> 8)) % size;
   }
   static PathShard& look_up(Entry& entry, PathStats& stats, const std::string* caller, std::string_view callee,
-                            const Instance& instance, std::size_t loop_index);
+                            const Instance& instance, Distance distance, std::size_t loop_index);
   std::array<Entry, size> entries_{};
 };
 
