@@ -55,7 +55,9 @@ void AcceptedCarrier::on_data(std::string_view piece) {
 
 void AcceptedCarrier::deliver() {
   if (inbox_.empty() || events_ == nullptr) return;
-  events_->on_bytes(Bytes::adopt(std::exchange(inbox_, {})));
+  lent_.clear();
+  std::swap(lent_, inbox_);
+  events_->on_bytes(lent_);
 }
 
 void AcceptedCarrier::on_drained() {

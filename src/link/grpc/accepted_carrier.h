@@ -7,9 +7,9 @@
 
 #include "base/own.h"
 #include "base/time.h"
+#include "link/carrier.h"
 #include "link/grpc/handshake.h"
 #include "link/grpc/link_message.h"
-#include "link/mux_link.h"
 #include "loop/loop.h"
 
 namespace shunt::link {
@@ -77,7 +77,8 @@ class AcceptedCarrier final : public Carrier, private loop::Timer, private loop:
   Events* events_ = nullptr;
   bool* gone_ = nullptr;  // Set when it is destroyed inside an event.
   LinkMessageReader reader_;
-  std::string inbox_;
+  std::string inbox_;  // frames that have come and are not told
+  std::string lent_;   // those that are being told
   Status why_;
   bool wants_to_write_ = false;
 };

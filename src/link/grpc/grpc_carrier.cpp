@@ -153,6 +153,7 @@ class Dialled final : public GrpcCarrier,
   std::string out_;
   std::size_t sent_ = 0;  // of out_
   std::string inbox_;     // frames that have come and are not told
+  std::string lent_;      // those that are being told
   LinkMessageReader reader_;
   Introduction theirs_;
   std::size_t owed_ = 0;  // window
@@ -409,7 +410,9 @@ void Dialled::deliver() {
     if (*gone || closed_) return;
   }
   if (!inbox_.empty()) {
-    events_->on_bytes(Bytes::adopt(std::exchange(inbox_, {})));
+    lent_.clear();
+    std::swap(lent_, inbox_);
+    events_->on_bytes(lent_);
     if (*gone || closed_) return;
   }
   if (why_.is_ok()) return;

@@ -10,8 +10,8 @@
 
 #include "base/own.h"
 #include "base/time.h"
+#include "link/carrier.h"
 #include "link/grpc/handshake.h"
-#include "link/mux_link.h"
 #include "loop/epoll_loop.h"
 #include "net/tls/tls_context.h"
 #include "os/socket.h"
