@@ -11,6 +11,7 @@
 #include "link/local/cross_loop_link.h"
 #include "link/local/local_link.h"
 #include "link/mux_link.h"
+#include "link/shm/ring_carrier.h"
 #include "link/sim/sim_wire.h"
 #include "link/unix/socket_carrier.h"
 #include "link_pair.h"
@@ -122,25 +123,25 @@ class MuxPair : public LinkPair {
   Own<link::MuxLink> far_;
 };
 
-class UnixPair final : public MuxPair {
+/// Two loops of the system, turned in turn by one thread.
+class SystemPair : public MuxPair {
  public:
-  explicit UnixPair(const call::LinkLimits& limits) : limits_(limits) {
+  explicit SystemPair(const call::LinkLimits& limits) : limits_(limits) {
     auto caller = loop::EpollLoop::create({.name = "caller", .slow_turn = Duration(0)});
     auto callee = loop::EpollLoop::create({.name = "callee", .slow_turn = Duration(0)});
     SHUNT_ASSERT(caller && callee);
     caller_ = std::move(*caller);
     callee_ = std::move(*callee);
   }
-  ~UnixPair() override { UnixPair::stop(); }
+  ~SystemPair() override { SystemPair::stop(); }
   loop::Loop& caller_loop() override { return *caller_; }
   loop::Loop& callee_loop() override { return *callee_; }
   void start(call::Service& service) override {
-    auto sockets = os::make_socket_pair(os::SocketKind::stream, os::Blocking::no, os::Blocking::no);
-    SHUNT_ASSERT(sockets.has_value());
-    near_ = link::MuxLink::create(*caller_, link::make_socket_carrier(*caller_, std::move(sockets->first)), nobody_,
-                                  owner_, options(wire::Side::dialler, "node", limits_, "one clock"));
-    far_ = link::MuxLink::create(*callee_, link::make_socket_carrier(*callee_, std::move(sockets->second)), service,
-                                 owner_, options(wire::Side::acceptor, "worker", limits_, "one clock"));
+    auto [near, far] = carriers();
+    near_ = link::MuxLink::create(*caller_, std::move(near), nobody_, owner_,
+                                  options(wire::Side::dialler, "node", limits_, "one clock"));
+    far_ = link::MuxLink::create(*callee_, std::move(far), service, owner_,
+                                 options(wire::Side::acceptor, "worker", limits_, "one clock"));
   }
   // Real time: something may always happen yet. What hangs is found by whoever counts turns.
   bool turn() override {
@@ -149,10 +150,43 @@ class UnixPair final : public MuxPair {
     return true;
   }
 
- private:
-  call::LinkLimits limits_;
+ protected:
+  /// The caller's and the callee's.
+  virtual std::pair<Own<link::Carrier>, Own<link::Carrier>> carriers() = 0;
   Own<loop::EpollLoop> caller_;
   Own<loop::EpollLoop> callee_;
+
+ private:
+  call::LinkLimits limits_;
+};
+
+class UnixPair final : public SystemPair {
+ public:
+  using SystemPair::SystemPair;
+
+ private:
+  std::pair<Own<link::Carrier>, Own<link::Carrier>> carriers() override {
+    auto sockets = os::make_socket_pair(os::SocketKind::stream, os::Blocking::no, os::Blocking::no);
+    SHUNT_ASSERT(sockets.has_value());
+    return {link::make_socket_carrier(*caller_, std::move(sockets->first)),
+            link::make_socket_carrier(*callee_, std::move(sockets->second))};
+  }
+};
+
+class RingPair final : public SystemPair {
+ public:
+  RingPair(const call::LinkLimits& limits, std::size_t ring_bytes) : SystemPair(limits), ring_bytes_(ring_bytes) {}
+
+ private:
+  std::pair<Own<link::Carrier>, Own<link::Carrier>> carriers() override {
+    auto ends = link::make_ring_pair({.ring_bytes = ring_bytes_});
+    SHUNT_ASSERT(ends.has_value());
+    auto near = link::make_ring_carrier(*caller_, std::move((*ends)[0]), link::RingSide::first);
+    auto far = link::make_ring_carrier(*callee_, std::move((*ends)[1]), link::RingSide::second);
+    SHUNT_ASSERT(near && far);
+    return {std::move(*near), std::move(*far)};
+  }
+  std::size_t ring_bytes_;
 };
 
 class SimPair final : public MuxPair {
@@ -189,6 +223,8 @@ const std::vector<LinkPairKind>& link_pair_kinds() {
     all.push_back({"cross_loop", [](const auto& limits) { return make_own<CrossLoopPair>(limits); }});
     all.push_back({"unix", [](const auto& limits) { return make_own<UnixPair>(limits); }});
     all.push_back({"grpc", [](const auto& limits) { return make_grpc_pair(limits); }});
+    all.push_back({"shm", [](const auto& limits) { return make_own<RingPair>(limits, 256u << 10); }});
+    all.push_back({"shm_small", [](const auto& limits) { return make_own<RingPair>(limits, 4096u); }});
     all.push_back({"sim", [](const auto& limits) { return make_own<SimPair>(limits, link::SimWireOptions{}, true); }});
     all.push_back({"sim_slow", [](const auto& limits) {
                      link::SimWireOptions wire{.seed = 7, .delay = milliseconds(2), .jitter = milliseconds(3)};
