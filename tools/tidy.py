@@ -42,7 +42,7 @@ THIRD_PARTY = {
     "google/protobuf/": ["schema"],
     "re2/": ["schema"],
     "sqlite3.h": ["store"],
-    "zmq": ["driver"],
+    "zmq": ["driver", "bench"],
     "sodium": ["module"],
     "spdlog/": [],
     "simdjson": ["schema"],

@@ -36,13 +36,13 @@ def cpu_seconds(pids):
 
 
 class Node:
-    """A node with the benchmark's services, on core 0: one serving loop."""
+    """A node with the benchmark's services, on core 0 unless another is named: one serving loop."""
 
-    def __init__(self, folder, app):
-        self.data = folder / "data"
-        self.output = open(folder / "node.log", "w+", encoding="utf-8")
+    def __init__(self, folder, app, name="node", core=0, arguments=()):
+        self.data = folder / f"{name}-data"
+        self.output = open(folder / f"{name}.log", "w+", encoding="utf-8")
         self.process = subprocess.Popen(
-            [*pinned(0), str(BUILD / "shunt"), "run", str(app), "--listen", "127.0.0.1:0", "--data", str(self.data)],
+            [*pinned(core), str(BUILD / "shunt"), "run", str(app), "--listen", "127.0.0.1:0", "--data", str(self.data), *arguments],
             stdout=self.output, stderr=subprocess.STDOUT)
         try:
             self.url = self.wait_ready()
@@ -63,12 +63,12 @@ class Node:
         self.output.flush()
         return pathlib.Path(self.output.name).read_text(encoding="utf-8")
 
-    def call(self, command, **request):
+    def call(self, command, service="driver", **request):
         done = subprocess.run(
-            [str(BUILD / "shunt"), "call", f"driver.{command}", json.dumps(request), "--data", str(self.data), "--timeout", "60s"],
+            [str(BUILD / "shunt"), "call", f"{service}.{command}", json.dumps(request), "--data", str(self.data), "--timeout", "60s"],
             capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise SystemExit(f"driver.{command} failed: {done.stderr.strip()}\n{self.text()}")
+            raise SystemExit(f"{service}.{command} failed: {done.stderr.strip()}\n{self.text()}")
         return json.loads(done.stdout)
 
     def pids(self, service=None):

@@ -31,3 +31,19 @@ def test_the_benchmark_of_the_gateway_measures_every_protocol():
     what = " ".join(row["what"] for row in rows)
     assert all(word in what for word in ("gRPC unary", "HTTP/1.1", "HTTP/2", "1 MiB", "idle")), what
     assert all(row["calls_per_s"] > 0 for row in rows if "calls_per_s" in row)
+
+
+def test_the_benchmark_of_links_measures_every_distance():
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "bench/links.py"), "--quick", "--json"],
+        capture_output=True, text=True, check=False, env=os.environ | {"SHUNT_BUILD": os.environ.get("SHUNT_BUILD", str(ROOT / "build/release"))})
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    # What Debian has beside us may not be installed; what is ours, and the raw figures, must be measured.
+    ours = [row for row in rows if row["who"] in ("shunt", "shunt link", "virtual call") or row["who"].startswith("raw ")]
+    broken = [row for row in ours if "error" in row and row["distance"] in ("local", "unix")]
+    assert not broken, broken
+    measured = {(row["who"], row["distance"]) for row in ours if row.get("calls_per_s", 0) > 0}
+    assert {("shunt", "local"), ("shunt", "unix"), ("shunt link", "unix")} <= measured, rows
+    keys = {"who", "distance", "waiting", "bytes", "in_flight", "p50_us", "p99_us", "calls_per_s", "caller_cpu_us"}
+    assert all(keys <= row.keys() for row in rows if "error" not in row), rows
