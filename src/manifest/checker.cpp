@@ -11,6 +11,7 @@
 #include "manifest/files.h"
 #include "manifest/ids.h"
 #include "manifest/keys.h"
+#include "manifest/placement.h"
 #include "manifest/values.h"
 
 namespace shunt::manifest {
@@ -204,7 +205,8 @@ void Checker::check_keys(const Node& node, Where where, bool single_app) {
 }
 
 void Checker::unknown_key(const Member& member, const std::vector<std::string_view>& known, Where where) {
-  for (Where other : {Where::app, Where::service, Where::engine, Where::command, Where::http, Where::cors}) {
+  for (Where other :
+       {Where::app, Where::service, Where::engine, Where::command, Where::http, Where::cors, Where::placement}) {
     const Key* key = other == where ? nullptr : find_key(other, member.key);
     if (key == nullptr || !key->not_built.empty()) continue;
     std::string fix;
@@ -218,7 +220,8 @@ void Checker::unknown_key(const Member& member, const std::vector<std::string_vi
     } else {
       fix = fmt::format("move it into \"{}\": {{ … }}", other == Where::engine ? "engine"
                                                         : other == Where::http ? "http"
-                                                                               : "cors");
+                                                        : other == Where::cors ? "cors"
+                                                                               : "placement");
     }
     report_.error(member.span, ids::misplaced_key,
                   fmt::format("key {} belongs {}, not {}", in_quotes(member.key), where_name(other), where_name(where)),
@@ -378,6 +381,8 @@ void Checker::service(const Node& node, std::string name, Span at, AppManifest& 
   env(node, out);
   python(node, out);
   engine(node, out);
+  if (const Member* placement = node.find("placement")) check_keys(placement->value, Where::placement, false);
+  read_placement(node, values_, report_, out);
   proto(node, out);
   commands(node, out);
   uses(node, out);

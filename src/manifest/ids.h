@@ -46,6 +46,9 @@ inline constexpr std::string_view bad_string = "S2037";
 inline constexpr std::string_view bad_listen = "S2038";
 inline constexpr std::string_view too_many = "S2039";
 inline constexpr std::string_view bad_cors = "S2048";
+inline constexpr std::string_view unknown_distance = "S2090";
+inline constexpr std::string_view bad_placement = "S2091";
+inline constexpr std::string_view unknown_link = "S2092";
 
 // What stands against what.
 inline constexpr std::string_view overlapping_routes = "S2040";

@@ -22,11 +22,10 @@ constexpr std::array service_keys = {
     Key{"env", ""},
     Key{"expose", ""},
     Key{"isolate", "runs the workers in a container"},
-    Key{"link", "chooses how calls travel"},
     Key{"mcp", "shows the commands to language models"},
     Key{"middleware", "puts steps around each call"},
     Key{"mount", "mounts an HTTP server at a path or a host"},
-    Key{"placement", "says on which nodes the service runs"},
+    Key{"placement", ""},
     Key{"proto", ""},
     Key{"pubsub", "publishes the service's state over ZeroMQ"},
     Key{"python", ""},
@@ -46,6 +45,7 @@ constexpr std::array engine_keys = {
     Key{"heartbeat-timeout", ""},
     Key{"idle-timeout", "ends workers that have nothing to do"},
     Key{"isolate", "runs the workers in a container"},
+    Key{"link", ""},
     Key{"pool-limit", ""},
     Key{"pool-min", ""},
     Key{"queue-limit", ""},
@@ -82,6 +82,11 @@ constexpr std::array cors_keys = {
     Key{"origins", ""},
 };
 
+constexpr std::array placement_keys = {
+    Key{"forbid", ""},
+    Key{"pin", ""},
+};
+
 constexpr std::array<std::string_view, 2> types_ = {"c++", "python"};
 constexpr std::array<std::string_view, 9> types_not_built_ = {
     "asgi", "grpc", "http", "javascript", "perl", "psgi", "python+json", "python+wsgi", "wsgi"};
@@ -106,6 +111,8 @@ std::span<const Key> keys_of(Where where) {
       return http_keys;
     case Where::cors:
       return cors_keys;
+    case Where::placement:
+      return placement_keys;
   }
   return {};
 }
@@ -124,6 +131,8 @@ std::string_view where_name(Where where) {
       return "in http";
     case Where::cors:
       return "in cors";
+    case Where::placement:
+      return "in placement";
   }
   return {};
 }

@@ -11,7 +11,7 @@
 namespace shunt::manifest {
 
 /// The objects of a manifest.
-enum class Where : std::uint8_t { app, service, engine, command, http, cors };
+enum class Where : std::uint8_t { app, service, engine, command, http, cors, placement };
 
 struct Key {
   std::string_view name;

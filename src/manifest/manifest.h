@@ -33,16 +33,24 @@ enum class Backend : std::uint8_t {
   process,  ///< In workers of its own.
 };
 
+/// How the node speaks to a service's workers.
+enum class WorkerLink : std::uint8_t {
+  automatic,  ///< Shared memory where it is to be had, else a unix socket.
+  shm,        ///< Shared memory, or not at all.
+  unix_,      ///< A unix socket.
+};
+
 /// How a service is run. The defaults are those of the manifest.
 struct EngineOptions {
   Backend backend = Backend::process;  ///< thread for c++ where the manifest says nothing.
   /// Workers that are kept up. Reason for one: what a service keeps in memory is then in one place.
   int pool_min = 1;
-  int pool_limit = 1;       ///< Workers at most; where only pool-min is given, as many as that.
-  int queue_limit = 100;    ///< Calls that wait for a worker; one more is refused at once.
-  int concurrency = 10;     ///< Calls at once in one worker.
-  int crashlog_limit = 50;  ///< Lines of output kept of a worker that ended.
-  int threads = 0;          ///< Threads of the service's own for a c++ module; 0: the serving loops.
+  int pool_limit = 1;                       ///< Workers at most; where only pool-min is given, as many as that.
+  int queue_limit = 100;                    ///< Calls that wait for a worker; one more is refused at once.
+  int concurrency = 10;                     ///< Calls at once in one worker.
+  int crashlog_limit = 50;                  ///< Lines of output kept of a worker that ended.
+  WorkerLink link = WorkerLink::automatic;  ///< Agrees with the placement: see read_placement().
+  int threads = 0;                          ///< Threads of the service's own for a c++ module; 0: the serving loops.
   Duration startup_timeout = std::chrono::seconds(10);      ///< From spawn to ready.
   Duration heartbeat_timeout = std::chrono::seconds(30);    ///< Silence after which a worker counts as hung.
   Duration termination_timeout = std::chrono::seconds(10);  ///< From the order to end to SIGKILL.

@@ -1,5 +1,6 @@
 #include "manifest/manifest.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <sys/stat.h>
@@ -279,6 +280,50 @@ TEST(Manifest, cors_names_the_pages_that_may_call) {
   EXPECT_EQ(cors->max_age, std::chrono::hours(1));
 }
 
+// ---- How calls travel ----
+
+ServiceManifest placed(std::string_view keys) {
+  const Folder folder;
+  auto loaded = load_text(
+      "shunt.json", fmt::format(R"({{"name": "a", "type": "python", "args": "service.py"{}}})", keys), folder.path());
+  EXPECT_TRUE(loaded.app) << keys << all(loaded.diagnostics);
+  return loaded.app ? std::move(loaded.app->services[0]) : ServiceManifest();
+}
+
+TEST(ManifestPlacement, without_it_every_distance_will_do) {
+  const auto service = placed("");
+  EXPECT_TRUE(service.definition.placement.is_free());
+  EXPECT_EQ(service.engine.link, WorkerLink::automatic);
+}
+
+TEST(ManifestPlacement, a_pin_leaves_one_distance_and_says_the_link) {
+  const auto service = placed(R"(, "placement": {"pin": "shm"})");
+  for (auto each : call::distances) EXPECT_EQ(service.definition.placement.allows(each), each == call::Distance::shm);
+  EXPECT_EQ(service.engine.link, WorkerLink::shm);
+  EXPECT_EQ(placed(R"(, "placement": {"pin": "unix"})").engine.link, WorkerLink::unix_);
+  EXPECT_EQ(placed(R"(, "placement": {"pin": "grpc"})").engine.link, WorkerLink::unix_);
+}
+
+TEST(ManifestPlacement, what_is_forbidden_is_one_or_a_list) {
+  const auto one = placed(R"(, "placement": {"forbid": "grpc"})");
+  EXPECT_FALSE(one.definition.placement.allows(call::Distance::grpc));
+  EXPECT_TRUE(one.definition.placement.allows(call::Distance::unix_));
+  EXPECT_EQ(one.engine.link, WorkerLink::automatic);
+  const auto two = placed(R"(, "placement": {"forbid": ["grpc", "shm"]})");
+  EXPECT_FALSE(two.definition.placement.allows(call::Distance::shm));
+  EXPECT_EQ(two.engine.link, WorkerLink::unix_);
+}
+
+TEST(ManifestPlacement, the_link_of_the_workers_forbids_the_other_one) {
+  const auto socket = placed(R"(, "engine": {"link": "unix"})");
+  EXPECT_FALSE(socket.definition.placement.allows(call::Distance::shm));
+  EXPECT_TRUE(socket.definition.placement.allows(call::Distance::grpc));
+  const auto memory = placed(R"(, "engine": {"link": "shm"}, "placement": {"forbid": "grpc"})");
+  EXPECT_FALSE(memory.definition.placement.allows(call::Distance::unix_));
+  EXPECT_EQ(memory.engine.link, WorkerLink::shm);
+  EXPECT_TRUE(placed(R"(, "engine": {"link": "auto"})").definition.placement.is_free());
+}
+
 // ---- spec/manifest.schema.json ----
 
 const Node& at(const Node& node, std::string_view key) {
@@ -333,6 +378,7 @@ TEST(ManifestSchema, has_the_keys_that_the_code_knows_and_no_others) {
   expect_same_keys(at(at(defs, "command"), "properties"), keys(Where::command), "a command");
   expect_same_keys(at(at(defs, "http"), "properties"), keys(Where::http), "http");
   expect_same_keys(at(at(defs, "cors"), "properties"), keys(Where::cors), "cors");
+  expect_same_keys(at(at(defs, "placement"), "properties"), keys(Where::placement), "placement");
 }
 
 TEST(ManifestSchema, has_the_defaults_of_the_code) {
@@ -346,6 +392,7 @@ TEST(ManifestSchema, has_the_defaults_of_the_code) {
   EXPECT_EQ(said("queue-limit"), std::to_string(options.queue_limit));
   EXPECT_EQ(said("concurrency"), std::to_string(options.concurrency));
   EXPECT_EQ(said("crashlog-limit"), std::to_string(options.crashlog_limit));
+  EXPECT_EQ(said("link"), "auto");
   EXPECT_EQ(said("threads"), std::to_string(options.threads));
   EXPECT_EQ(said("startup-timeout"), format_duration(options.startup_timeout));
   EXPECT_EQ(said("heartbeat-timeout"), format_duration(options.heartbeat_timeout));
