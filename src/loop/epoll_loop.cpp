@@ -28,6 +28,9 @@ Instant monotonic_now() {
   clock_gettime(CLOCK_MONOTONIC, &time);
   return {std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec};
 }
+std::uint32_t mask_of(bool writable) {
+  return EPOLLIN | EPOLLRDHUP | static_cast<std::uint32_t>(EPOLLET) | (writable ? EPOLLOUT : 0u);
+}
 
 /// While pollers keep a loop busy: how often it looks at its descriptors.
 constexpr Duration system_every = std::chrono::microseconds(20);
@@ -47,6 +50,14 @@ void relax() {
 
 void Poller::stop_polling() {
   if (loop_ != nullptr) loop_->drop(*this);
+}
+
+void Watch::want_writable(bool wanted) {
+  if (loop_ == nullptr || std::exchange(wants_writable_, wanted) == wanted) return;
+  epoll_event event{};
+  event.events = mask_of(wanted);
+  event.data.ptr = this;
+  epoll_ctl(loop_->fd(), EPOLL_CTL_MOD, fd_, &event);
 }
 
 void Watch::unwatch() {
@@ -164,10 +175,11 @@ void EpollLoop::give_scratch(std::string scratch) { state_->scratch = std::move(
 
 void EpollLoop::set_activity(std::string_view activity) { state_->activity = activity; }
 
-Result<void> EpollLoop::watch(Watch& watch, int fd) {
+Result<void> EpollLoop::watch(Watch& watch, int fd, Interest interest) {
   SHUNT_ASSERT(watch.loop_ == nullptr);
+  watch.wants_writable_ = interest == Interest::both;
   epoll_event event{};
-  event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+  event.events = mask_of(watch.wants_writable_);
   event.data.ptr = &watch;
   if (epoll_ctl(state_->epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
     return fail(Code::resource_exhausted,

@@ -30,6 +30,9 @@ class Watch {
   /// The peer has closed its end, or the descriptor is broken: as the last event had it. While it is false, a read that
   /// returned less than there was room for has emptied the descriptor, and needs no second one that says EAGAIN.
   [[nodiscard]] bool is_hung_up() const { return is_hung_up_; }
+  /// Whether to be told that it has become writable, for one that is watched for reading: an edge is told for what is so now.
+  void want_writable(bool wanted);
+  [[nodiscard]] bool wants_writable() const { return wants_writable_; }
   /// Stops watching; safe inside on_ready and when not watching.
   void unwatch();
 
@@ -41,6 +44,7 @@ class Watch {
   class EpollLoop* loop_ = nullptr;
   int fd_ = -1;
   bool is_hung_up_ = false;
+  bool wants_writable_ = false;
 };
 
 /// Something to look at that has no descriptor. Embed or derive. Threads: the loop's.
@@ -73,6 +77,8 @@ class Poller {
   bool was_busy_ = false;
 };
 
+enum class Interest : std::uint8_t { both, reading };
+
 class EpollLoop final : public Loop, public Clock {
  public:
   struct Options {
@@ -92,7 +98,9 @@ class EpollLoop final : public Loop, public Clock {
   void stop() override;
 
   /// Begins to watch `fd` for reading and writing. The descriptor stays the caller's and must stay open while watched.
-  Result<void> watch(Watch& watch, int fd);
+  /// Interest::reading: for writing only while want_writable() says so. A unix socket tells that it is writable whenever its
+  /// peer has read something: a wake for nothing for whoever is not waiting for that, and it costs the peer its time too.
+  Result<void> watch(Watch& watch, int fd, Interest interest = Interest::both);
 
   /// Looks at `poller` in each turn from now on, until it rests. Twice is once.
   void poll_more(Poller& poller);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <string>
@@ -12,7 +13,11 @@ namespace shunt::link {
 
 namespace {
 
-constexpr std::size_t read_bytes = 64 << 10;
+/// How much one read takes at most: little at first, more when reads come back full.
+constexpr std::size_t read_bytes_first = 16 << 10;
+constexpr std::size_t read_bytes_max = 256 << 10;
+/// A write of this size, taken whole, is no part of a long transfer.
+constexpr std::size_t small_write_bytes = 16 << 10;
 /// What one link may read before the others of its loop have their turn.
 constexpr std::size_t turn_bytes_max = 512 << 10;
 
@@ -25,7 +30,7 @@ class SocketCarrier final : public Carrier, private loop::Watch, private loop::T
 
   void start(Events& events) override {
     events_ = &events;
-    if (auto watched = loop_.watch(*this, socket_.get()); !watched) {
+    if (auto watched = loop_.watch(*this, socket_.get(), loop::Interest::reading); !watched) {
       failure_ = watched.error().message();
       read_again();
     }
@@ -36,16 +41,26 @@ class SocketCarrier final : public Carrier, private loop::Watch, private loop::T
     for (int i = 0; i < count; i++) wanted += vectors[i].iov_len;
     // A broken writer swallows: what the peer said before it went is still to be read, then the end is told.
     if (!failure_.empty() || events_ == nullptr) return wanted;
-    msghdr message{};
-    message.msg_iov = const_cast<iovec*>(vectors);
-    message.msg_iovlen = static_cast<std::size_t>(count);
     ssize_t sent = 0;
     do {
-      sent = sendmsg(socket_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (count == 1) {
+        sent = send(socket_.get(), vectors->iov_base, vectors->iov_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+      } else {
+        msghdr message{};
+        message.msg_iov = const_cast<iovec*>(vectors);
+        message.msg_iovlen = static_cast<std::size_t>(count);
+        sent = sendmsg(socket_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+      }
     } while (sent < 0 && errno == EINTR);
+    if (sent == static_cast<ssize_t>(wanted)) {
+      // Not at once after a large one, which has more behind it.
+      if (wants_writable() && wanted <= small_write_bytes) want_writable(false);
+      return wanted;
+    }
     if (sent < 0) {
       if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS) {
         wants_to_write_ = true;
+        want_writable(true);
         return 0;
       }
       failure_ = errno == EPIPE || errno == ECONNRESET ? "the process has ended or closed the connection"
@@ -53,7 +68,8 @@ class SocketCarrier final : public Carrier, private loop::Watch, private loop::T
       read_again();
       return wanted;
     }
-    wants_to_write_ = static_cast<std::size_t>(sent) < wanted;
+    wants_to_write_ = true;
+    want_writable(true);
     return static_cast<std::size_t>(sent);
   }
 
@@ -84,10 +100,10 @@ class SocketCarrier final : public Carrier, private loop::Watch, private loop::T
 
   void read(const bool& gone) {
     for (std::size_t taken = 0; taken < turn_bytes_max;) {
-      if (buffer_.size() != read_bytes) {
-        buffer_.resize_and_overwrite(read_bytes, [](char*, std::size_t size) { return size; });
+      if (buffer_.size() != read_bytes_) {
+        buffer_.resize_and_overwrite(read_bytes_, [](char*, std::size_t size) { return size; });
       }
-      ssize_t got = recv(socket_.get(), buffer_.data(), read_bytes, MSG_DONTWAIT);
+      ssize_t got = recv(socket_.get(), buffer_.data(), buffer_.size(), MSG_DONTWAIT);
       if (got < 0 && errno == EINTR) continue;
       // A unix socket whose peer closed it before it had read all of ours says so once; what the peer wrote is behind it.
       if (got < 0 && errno == ECONNRESET && !std::exchange(was_reset_, true)) continue;
@@ -108,7 +124,9 @@ class SocketCarrier final : public Carrier, private loop::Watch, private loop::T
       if (gone || events_ == nullptr) return;
       buffer_ = std::move(buffer);
       // A short read has emptied the socket; the end, if it is near, has been told with this readiness.
-      if (size < read_bytes && !is_hung_up() && failure_.empty()) return;
+      bool full = size == buffer_.size();
+      if (!full && !is_hung_up() && failure_.empty()) return;
+      if (full) read_bytes_ = std::min(4 * read_bytes_, read_bytes_max);
     }
     // Edge-triggered: nobody will tell again of what is still there.
     read_again();
@@ -128,6 +146,7 @@ class SocketCarrier final : public Carrier, private loop::Watch, private loop::T
   bool wants_to_write_ = false;
   bool was_reset_ = false;
   std::string failure_;
+  std::size_t read_bytes_ = read_bytes_first;
   std::string buffer_;
 };
 
