@@ -1,5 +1,6 @@
 #include "base/bytes.h"
 
+#include <algorithm>
 #include <new>
 
 #include "base/check.h"
@@ -15,12 +16,16 @@ struct Bytes::ExternalBlock : Block {
   void* owner;
 };
 
+Bytes::Block* Bytes::make_block(std::size_t size) {
+  auto* block = new (::operator new(sizeof(Block) + size)) Block;
+  block->destroy = [](Block* self) { ::operator delete(self); };
+  return block;
+}
+
 Bytes Bytes::copy_of(std::string_view text) {
   if (text.empty()) return {};
-  void* memory = ::operator new(sizeof(Block) + text.size());
-  auto* block = new (memory) Block;
-  block->destroy = [](Block* self) { ::operator delete(self); };
-  char* data = static_cast<char*>(memory) + sizeof(Block);
+  Block* block = make_block(text.size());
+  char* data = reinterpret_cast<char*>(block + 1);
   std::memcpy(data, text.data(), text.size());
   return {data, text.size(), block};
 }
@@ -43,6 +48,28 @@ Bytes Bytes::external(const char* data, std::size_t size, void (*release)(void*)
   block->release = release;
   block->owner = owner;
   return {data, size, block};
+}
+
+Bytes BytesBuilder::take() {
+  Bytes taken(size_ > 0 ? data() : nullptr, size_, block_);
+  block_ = nullptr;
+  size_ = capacity_ = 0;
+  return taken;
+}
+
+void BytesBuilder::clear() {
+  if (block_ != nullptr) block_->destroy(block_);
+  block_ = nullptr;
+  size_ = capacity_ = 0;
+}
+
+void BytesBuilder::grow(std::size_t size) {
+  std::size_t wanted = std::max(size, capacity_ * 2);
+  auto* block = Bytes::make_block(wanted);
+  if (size_ > 0) std::memcpy(reinterpret_cast<char*>(block + 1), data(), size_);
+  if (block_ != nullptr) block_->destroy(block_);
+  block_ = block;
+  capacity_ = wanted;
 }
 
 Bytes Bytes::slice(std::size_t offset, std::size_t size) const {

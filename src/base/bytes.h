@@ -65,6 +65,8 @@ class Bytes {
     std::atomic<std::uint32_t> count{1};
     void (*destroy)(Block*);
   };
+  /// With room for `size` bytes behind it.
+  static Block* make_block(std::size_t size);
   struct StringBlock;
   struct ExternalBlock;
 
@@ -73,7 +75,12 @@ class Bytes {
     if (block_ != nullptr) block_->count.fetch_add(1, std::memory_order_relaxed);
   }
   void release() {
-    if (block_ != nullptr && block_->count.fetch_sub(1, std::memory_order_acq_rel) == 1) block_->destroy(block_);
+    if (block_ == nullptr) return;
+    // Who holds the only one needs no locked instruction to know that it was the last: nobody else can copy it.
+    if (block_->count.load(std::memory_order_acquire) == 1 ||
+        block_->count.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+      block_->destroy(block_);
+    }
   }
 
   const char* data_ = nullptr;
@@ -81,6 +88,35 @@ class Bytes {
   Block* block_ = nullptr;
 
   friend class BytesBuilder;
+};
+
+/// A block that grows until it is taken as Bytes: for what comes in pieces. Nothing is copied where reserve() knew the size.
+class BytesBuilder {
+ public:
+  BytesBuilder() = default;
+  BytesBuilder(const BytesBuilder&) = delete;
+  BytesBuilder& operator=(const BytesBuilder&) = delete;
+  ~BytesBuilder() { clear(); }
+
+  void reserve(std::size_t size) {
+    if (size > capacity_) grow(size);
+  }
+  void append(std::string_view text) {
+    if (text.size() > capacity_ - size_) grow(size_ + text.size());
+    if (!text.empty()) std::memcpy(data() + size_, text.data(), text.size());
+    size_ += text.size();
+  }
+  [[nodiscard]] std::size_t size() const { return size_; }
+  /// What was appended; the builder is empty after it.
+  [[nodiscard]] Bytes take();
+  void clear();
+
+ private:
+  char* data() { return reinterpret_cast<char*>(block_ + 1); }
+  void grow(std::size_t size);
+  Bytes::Block* block_ = nullptr;  // The bytes lie behind it.
+  std::size_t size_ = 0;
+  std::size_t capacity_ = 0;
 };
 
 inline bool operator==(const Bytes& a, const Bytes& b) { return a.view() == b.view(); }

@@ -50,6 +50,11 @@ class Message {
 
   /// The message as bytes; serializes a typed value (and keeps the bytes).
   const Bytes& bytes();
+  /// The same, for whoever has no more use for the message: it may be empty after it.
+  Bytes take_bytes() {
+    if (!is_typed()) return std::move(bytes_);
+    return bytes();
+  }
   /// What it counts against credit: its bytes, or what its type says they would be, and the overhead.
   [[nodiscard]] std::size_t cost() const;
   /// Its size against a message limit.

@@ -27,7 +27,7 @@ MuxLink::OutCall::OutCall(State& link, call::CallerEvents& ear) : events(ear) {
 
 Sent MuxLink::OutCall::send(Message message, Last last) {
   if (over || has_waiting) return Sent::ended;
-  const Bytes& bytes = message.bytes();
+  Bytes bytes = message.take_bytes();
   if (auto limit = state->mux.limits().message_bytes_max; bytes.size() > limit) {
     State::Keep keep(*state);
     State& link = *state;
@@ -37,12 +37,12 @@ Sent MuxLink::OutCall::send(Message message, Last last) {
     return Sent::ended;
   }
   if (opening_held) {
-    waiting = bytes;
+    waiting = std::move(bytes);
     waiting_last = last;
     has_waiting = true;
     return Sent::held;
   }
-  Sent sent = sent_of(state->mux.send(id, bytes, last == Last::yes));
+  Sent sent = sent_of(state->mux.send(id, std::move(bytes), last == Last::yes));
   state->schedule();
   return sent;
 }
@@ -147,12 +147,12 @@ void MuxLink::InCall::send_metadata(Metadata metadata) {
 Sent MuxLink::InCall::send(Message message) {
   if (over || finished) return Sent::ended;
   State& link = *state;
-  const Bytes& bytes = message.bytes();
+  Bytes bytes = message.take_bytes();
   if (auto limit = link.mux.limits().message_bytes_max; bytes.size() > limit) {
     abort(too_large(bytes.size(), limit), Cancel::protocol);
     return Sent::ended;
   }
-  Sent sent = sent_of(link.mux.send(id, bytes, false));
+  Sent sent = sent_of(link.mux.send(id, std::move(bytes), false));
   link.schedule();
   return sent;
 }
@@ -199,16 +199,26 @@ void MuxLink::InCall::finish(Status status, Metadata trailers) {
 }
 
 void MuxLink::InCall::finish_with(Message message) {
-  if (finished) return;
-  if (!over) {
-    const Bytes& bytes = message.bytes();
-    if (auto limit = state->mux.limits().message_bytes_max; bytes.size() > limit) {
-      finish(too_large(bytes.size(), limit), {});
-      return;
-    }
-    state->mux.send(id, bytes, true);
+  if (finished || state == nullptr) return;
+  State& link = *state;
+  if (over || link.closed) {
+    finish({}, {});
+    return;
   }
-  finish({}, {});
+  Bytes bytes = message.take_bytes();
+  if (auto limit = link.mux.limits().message_bytes_max; bytes.size() > limit) {
+    finish(too_large(bytes.size(), limit), {});
+    return;
+  }
+  finished = true;
+  link.incoming_unfinished--;
+  link.mux.answer(id, std::move(bytes));
+  link.schedule();
+  link.end_incoming(*this);
+  if (!link.drains.empty()) {
+    State::Keep keep(link);
+    link.check_drained();
+  }
 }
 
 void MuxLink::InCall::release() {

@@ -50,6 +50,12 @@ void MuxLink::State::on_bytes(std::string_view bytes) {
   schedule();
 }
 
+void MuxLink::State::on_closed(Status reason) {
+  if (closed) return;
+  Status told(Code::unavailable, "S1008", fmt::format("lost {}: {}", peer(), reason.message()));
+  die(std::move(told).with_retry(Retry::reconnect), std::move(reason));
+}
+
 void MuxLink::State::die(Status told, Status reason) {
   if (closed) return;
   Keep keep(*this);
@@ -73,12 +79,7 @@ void MuxLink::State::end_calls(const Status& status, Cancel reason) {
 }
 
 void MuxLink::State::end(OutCall& call, Status status, Metadata trailers) {
-  call.over = true;
-  call.Timer::disarm();
-  call.waiting = {};
-  call.has_waiting = false;
-  call.move_to(done);
-  outgoing_open--;
+  end_silently(call);
   Keep keep(*this);
   call.events.on_end(std::move(status), std::move(trailers));
   check_drained();
@@ -116,6 +117,13 @@ loop::Task<void> MuxLink::State::drain(State& state, Deadline deadline) {
     state.write();
     break;
   }
+}
+
+Status MuxLink::State::no_room() const {
+  auto text = mux.is_draining() ? fmt::format("the link to {} is draining and takes no new calls", peer())
+                                : fmt::format("{} calls are open on the link to {}, which is its limit",
+                                              mux.limits().calls_max, peer());
+  return Status(Code::unavailable, "S1015", std::move(text)).with_retry(Retry::elsewhere);
 }
 
 // --- MuxLink ---
@@ -165,10 +173,11 @@ call::OutgoingHandle MuxLink::open(const call::Open& open, call::CallerEvents& e
   }
   Bytes first;
   if (opening.has_message) {
-    first = opening.message.bytes();
+    first = opening.message.take_bytes();
     if (first.size() > limits.message_bytes_max)
       return call::end_unopened(events, too_large(first.size(), limits.message_bytes_max));
   }
+  if (!state.mux.can_open()) return call::end_unopened(events, state.no_room());
   frame.service = open.service;
   frame.command = open.command;
   frame.deadline_ns = state.wire_deadline(open.deadline);
@@ -183,19 +192,10 @@ call::OutgoingHandle MuxLink::open(const call::Open& open, call::CallerEvents& e
   frame.token = principal.token;
 
   bool last = opening.last == Last::yes;
-  wire::CallId id = state.mux.open(frame, last && !opening.has_message, nullptr);
-  if (id == 0) {
-    auto text = state.mux.is_draining() ? fmt::format("the link to {} is draining and takes no new calls", state.peer())
-                                        : fmt::format("{} calls are open on the link to {}, which is its limit",
-                                                      limits.calls_max, state.peer());
-    return call::end_unopened(events, Status(Code::unavailable, "S1015", std::move(text)).with_retry(Retry::elsewhere));
-  }
   auto* call = new OutCall(state, events);
-  call->id = id;
-  state.mux.set_user(id, static_cast<Node*>(call));
-  if (opening.has_message) {
-    call->opening_held = state.mux.send(id, std::move(first), last) == wire::MuxSent::held && !last;
-  }
+  auto opened = state.mux.open(frame, opening.has_message ? &first : nullptr, last, static_cast<Node*>(call));
+  call->id = opened.id;
+  call->opening_held = opened.sent == wire::MuxSent::held && !last;
   if (!open.deadline.is_never()) state.loop.arm(*call, open.deadline.at());
   state.schedule();
   return call::OutgoingHandle(call);

@@ -36,19 +36,23 @@ void MuxLink::State::on_open(wire::CallId id, const wire::OpenFrame& frame, Byte
   call::Principal principal;
   const call::Principal* who = &options.peer;
   if (options.trust_principal) {
-    auto kind = frame.principal_kind <= static_cast<std::uint8_t>(call::PrincipalKind::node)
-                    ? static_cast<call::PrincipalKind>(frame.principal_kind)
-                    : call::PrincipalKind::none;
-    principal = {kind, std::string(frame.principal_service), std::string(frame.principal_user),
-                 std::string(frame.token.substr(0, call::token_bytes_max))};
-    who = &principal;
+    bool bare = frame.principal_user.empty() && frame.token.empty();
+    if (bare && frame.path != 0) {
+      who = &principal_of_path(frame);
+    } else {
+      principal = told_principal(frame);
+      principal.user = frame.principal_user;
+      principal.token = frame.token.substr(0, call::token_bytes_max);
+      who = &principal;
+    }
   } else if (!frame.token.empty()) {
     // The token is signed, so it may be handed on by somebody who is not believed.
     principal = options.peer;
     principal.token = frame.token.substr(0, call::token_bytes_max);
     who = &principal;
   }
-  Metadata metadata = owned(frame.metadata);
+  Metadata metadata;
+  if (!frame.metadata.empty()) metadata = owned(frame.metadata);
 
   auto* call = new InCall(*this);
   call->id = id;
@@ -77,6 +81,45 @@ void MuxLink::State::on_open(wire::CallId id, const wire::OpenFrame& frame, Byte
   call->gone = nullptr;
   call->beginning = false;
   if (!call->over && !call->finished && !deadline.is_never()) loop.arm(*call, deadline.at());
+}
+
+call::Principal MuxLink::State::told_principal(const wire::OpenFrame& frame) {
+  call::Principal principal;
+  if (frame.principal_kind <= static_cast<std::uint8_t>(call::PrincipalKind::node)) {
+    principal.kind = static_cast<call::PrincipalKind>(frame.principal_kind);
+  }
+  principal.service = frame.principal_service;
+  return principal;
+}
+
+const call::Principal& MuxLink::State::principal_of_path(const wire::OpenFrame& frame) {
+  if (path_principals.size() <= frame.path) path_principals.resize(frame.path + std::size_t{1});
+  auto& principal = path_principals[frame.path];
+  if (!principal) principal = told_principal(frame);
+  return *principal;
+}
+
+void MuxLink::State::on_path(std::uint16_t number) {
+  if (number < path_principals.size()) path_principals[number].reset();
+}
+
+void MuxLink::State::on_answer(wire::CallId, void* user, Bytes message) {
+  if (closed) return;
+  OutCall& call = out_call(user);
+  if (call.events.wants_answer()) {
+    end_silently(call);
+    Keep keep(*this);
+    call.events.on_answer(Message(std::move(message)));
+    check_drained();
+    return;
+  }
+  // Whoever hears the message may let go of the call, or end it.
+  bool gone = false;
+  call.gone = &gone;
+  call.events.on_message(Message(std::move(message)));
+  if (gone) return;
+  call.gone = nullptr;
+  if (!call.over) end(call, {}, {});
 }
 
 void MuxLink::State::on_message(wire::CallId id, void* user, Bytes message) {

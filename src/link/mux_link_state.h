@@ -2,6 +2,7 @@
 // What a MuxLink is made of, shared by the files that implement it: mux_link.cpp (the link: opening, writing, ending),
 // mux_link_events.cpp (what the mux tells) and mux_calls.cpp (the ends of calls). Nobody else includes this.
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -42,6 +43,9 @@ struct MuxLink::Node {
 class MuxLink::OutCall final : public MuxLink::Node, public call::Outgoing, public loop::Timer {
  public:
   OutCall(State& link, call::CallerEvents& ear);
+  ~OutCall() {
+    if (gone != nullptr) *gone = true;
+  }
   static void* operator new(std::size_t size) { return loop::allocate_frame(size); }
   static void operator delete(void* memory, std::size_t size) { loop::free_frame(memory, size); }
 
@@ -54,6 +58,7 @@ class MuxLink::OutCall final : public MuxLink::Node, public call::Outgoing, publ
   void on_credit();
 
   call::CallerEvents& events;
+  bool* gone = nullptr;  ///< Between an answer's message and its end: set when it is released there.
   // The opening's message may use up all credit, which open() can't tell: one message more is kept here until there is some.
   bool opening_held = false;
   bool has_waiting = false;
@@ -111,6 +116,7 @@ struct MuxLink::State final : wire::MuxEvents, Carrier::Events, loop::Runnable {
 
   wire::OpenFrame open_frame;  // Reused, for the capacity of its metadata.
   wire::MetadataView views;
+  std::vector<std::optional<call::Principal>> path_principals;  // By a path's number, as they come up.
 
   /// Keeps the state while it is on the stack: whoever is told something may destroy the link.
   class Keep {
@@ -144,6 +150,8 @@ struct MuxLink::State final : wire::MuxEvents, Carrier::Events, loop::Runnable {
 #endif
   }
 
+  /// Why no call can be opened now.
+  [[nodiscard]] Status no_room() const;
   [[nodiscard]] std::string_view peer() const { return peer_name.empty() ? "the peer" : std::string_view(peer_name); }
 
   // --- Writing: gathered in a turn, written once at its end ---
@@ -170,11 +178,7 @@ struct MuxLink::State final : wire::MuxEvents, Carrier::Events, loop::Runnable {
     write();
   }
 
-  void on_closed(Status reason) override {
-    if (closed) return;
-    Status told(Code::unavailable, "S1008", fmt::format("lost {}: {}", peer(), reason.message()));
-    die(std::move(told).with_retry(Retry::reconnect), std::move(reason));
-  }
+  void on_closed(Status reason) override;
 
   /// Ends the link: calls end as `told`, the owner hears `reason`.
   void die(Status told, Status reason);
@@ -185,6 +189,16 @@ struct MuxLink::State final : wire::MuxEvents, Carrier::Events, loop::Runnable {
   // --- The ends of calls. The call may be gone when they return. ---
 
   void end(OutCall& call, Status status, call::Metadata trailers);
+
+  /// Ends it on this side; whoever called still has to hear it.
+  void end_silently(OutCall& call) {
+    call.over = true;
+    call.Timer::disarm();
+    if (call.has_waiting) call.waiting = {};
+    call.has_waiting = false;
+    call.move_to(done);
+    outgoing_open--;
+  }
 
   void end_incoming(InCall& call) {
     call.over = true;
@@ -235,7 +249,13 @@ struct MuxLink::State final : wire::MuxEvents, Carrier::Events, loop::Runnable {
     out_call(user).events.on_metadata(owned(metadata));
   }
 
+  [[nodiscard]] static call::Principal told_principal(const wire::OpenFrame& frame);
+  /// Of openings that are alike but for their path: made once.
+  [[nodiscard]] const call::Principal& principal_of_path(const wire::OpenFrame& frame);
+  void on_path(std::uint16_t number) override;
+
   void on_message(wire::CallId id, void* user, Bytes message) override;
+  void on_answer(wire::CallId id, void* user, Bytes message) override;
 
   void on_half_close(wire::CallId, void* user) override {
     if (closed) return;

@@ -3,82 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <type_traits>
+
+#include "wire/call_frame.h"
+#include "wire/codec.h"
 
 namespace shunt::wire {
 
 namespace {
-
-static_assert(std::endian::native == std::endian::little,
-              "the wire is little endian, and so is every machine we run on");
-
-template <typename T>
-void put(std::string& out, T value) {
-  char bytes[sizeof(T)];
-  std::memcpy(bytes, &value, sizeof value);
-  out.append(bytes, sizeof bytes);
-}
-
-template <typename T>
-T load_at(const char* from) {
-  T value;
-  std::memcpy(&value, from, sizeof value);
-  return value;
-}
-/// `from` must be long enough.
-template <typename T>
-T load_at(std::string_view from) {
-  T value;
-  from.copy(reinterpret_cast<char*>(&value), sizeof value);
-  return value;
-}
-
-/// Texts whose length the wire gives 16 bits are cut there; the floors above hold them far below it.
-std::uint16_t short_size(std::string_view text) {
-  return static_cast<std::uint16_t>(std::min<std::size_t>(text.size(), 0xffff));
-}
-std::string_view cut(std::string_view text) { return text.substr(0, 0xffff); }
-
-std::unexpected<Status> broken(std::string_view what) {
-  return fail(Code::data_loss, "S1022", fmt::format("wire: {}", what));
-}
-
-/// Reads fields one after the other; once one does not fit, all that follow are empty and ok() is false.
-class Reader {
- public:
-  explicit Reader(std::string_view bytes) : bytes_(bytes) {}
-  template <typename T>
-  T get() {
-    if (bytes_.size() < sizeof(T)) {
-      fail();
-      return T{};
-    }
-    T value = load_at<T>(bytes_);
-    bytes_.remove_prefix(sizeof(T));
-    return value;
-  }
-  std::string_view text(std::size_t size) {
-    if (bytes_.size() < size) {
-      fail();
-      return {};
-    }
-    auto part = bytes_.substr(0, size);
-    bytes_.remove_prefix(size);
-    return part;
-  }
-  [[nodiscard]] bool ok() const { return ok_; }
-  [[nodiscard]] std::size_t left() const { return bytes_.size(); }
-
- private:
-  void fail() {
-    ok_ = false;
-    bytes_ = {};
-  }
-  std::string_view bytes_;
-  bool ok_ = true;
-};
 
 // HELLO's fields. A number once given is never given again.
 enum Tag : std::uint16_t {
@@ -141,6 +74,12 @@ Result<MetadataView> get_metadata(std::string_view payload) {
   return metadata;
 }
 
+}  // namespace
+
+std::unexpected<Status> broken(std::string_view what) {
+  return fail(Code::data_loss, "S1022", fmt::format("wire: {}", what));
+}
+
 std::uint32_t metadata_size(const MetadataView& metadata) {
   if (metadata.empty()) return 0;
   std::size_t size = 2;
@@ -148,27 +87,20 @@ std::uint32_t metadata_size(const MetadataView& metadata) {
   return static_cast<std::uint32_t>(size);
 }
 
-}  // namespace
-
 void encode_header(const FrameHeader& header, std::span<char, header_bytes> out) {
-  std::memcpy(out.data(), &header.length, 4);
-  out[4] = static_cast<char>(header.type);
-  out[5] = static_cast<char>(header.flags);
-  out[6] = 0;
-  out[7] = 0;
-  std::memcpy(out.data() + 8, &header.call, 8);
+  write_header(out.data(), header.length, header.type, header.flags, header.call);
+}
+
+std::unexpected<Status> header_error(const FrameHeader& header) {
+  if (header.length > payload_bytes_max) {
+    return broken(fmt::format("a frame of {} bytes; at most {} are allowed", header.length, payload_bytes_max));
+  }
+  return broken("a frame header whose reserved bytes are not zero");
 }
 
 Result<FrameHeader> decode_header(std::span<const char, header_bytes> in) {
   FrameHeader header;
-  header.length = load_at<std::uint32_t>(in.data());
-  header.type = static_cast<FrameType>(in[4]);
-  header.flags = static_cast<std::uint8_t>(in[5]);
-  header.call = load_at<std::uint64_t>(in.data() + 8);
-  if (in[6] != 0 || in[7] != 0) return broken("a frame header whose reserved bytes are not zero");
-  if (header.length > payload_bytes_max) {
-    return broken(fmt::format("a frame of {} bytes; at most {} are allowed", header.length, payload_bytes_max));
-  }
+  if (!read_header(in.data(), header)) return header_error(header);
   return header;
 }
 

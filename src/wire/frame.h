@@ -21,7 +21,7 @@ inline constexpr std::size_t fragment_bytes_max = 16 << 10;  ///< Of a MESSAGE f
 inline constexpr std::uint32_t payload_bytes_max = 1 << 20;  ///< Of any frame. A longer one closes the link.
 inline constexpr std::uint32_t magic = 0x544e4853;           ///< "SHNT", little endian, first in HELLO.
 inline constexpr std::uint16_t version_major = 1;
-inline constexpr std::uint16_t version_minor = 1;
+inline constexpr std::uint16_t version_minor = 2;
 /// What each message costs of a call's credit beyond its bytes.
 inline constexpr std::size_t message_overhead = 64;
 
@@ -41,6 +41,9 @@ enum class FrameType : std::uint8_t {
   wait = 13,    ///< Asks for a slot: call is the ticket.
   grant = 14,   ///< Gives a reserved slot: call is the ticket; or says why not.
   load = 15,    ///< A hint: how many calls run and how many could.
+  path = 16,    ///< Gives a number to the names of an opening. call is the number. Since 1.2.
+  call = 17,    ///< OPEN by such a number, with the first message inside. Since 1.2.
+  size = 18,    ///< A hint, with skip: how large the message is whose fragments follow. Since 1.2.
 };
 
 namespace flag {
@@ -48,6 +51,8 @@ inline constexpr std::uint8_t skip = 0x80;    ///< A receiver that does not know
 inline constexpr std::uint8_t more = 0x01;    ///< MESSAGE: another fragment of this message follows.
 inline constexpr std::uint8_t last = 0x02;    ///< MESSAGE, OPEN: the caller half-closes with this frame.
 inline constexpr std::uint8_t final_ = 0x04;  ///< MESSAGE of a callee: its last, STATUS follows. Needs no credit.
+inline constexpr std::uint8_t ok = 0x08;    ///< MESSAGE with final_: no STATUS follows, the call ends as ok. Since 1.2.
+inline constexpr std::uint8_t with = 0x08;  ///< CALL: what follows its fields is the first message.
 }  // namespace flag
 
 using CallId = std::uint64_t;
@@ -99,6 +104,8 @@ struct OpenFrame {
   std::string_view principal_user = {};
   std::string_view token = {};
   MetadataView metadata = {};
+  /// Came by CALL: the number of its names. They are the same for each call of that number until PATH says otherwise. 0: none.
+  std::uint16_t path = 0;
 };
 void encode_open(const OpenFrame& open, std::string& out);
 /// Trailing bytes that this version does not know are passed over. Errors: data_loss.

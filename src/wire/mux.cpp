@@ -18,7 +18,7 @@ constexpr std::uint32_t metadata_bytes_ceiling = 512 << 10;
 Mux::Mux(Side side, MuxLimits limits, const Hello& hello, MuxEvents& events) {
   limits.metadata_bytes_max = std::min(limits.metadata_bytes_max, metadata_bytes_ceiling);
   limits.stream_credit = std::max<std::uint32_t>(limits.stream_credit, 1);
-  state_ = make_own<State>(side, limits, events);
+  state_ = make_own<State>(side, limits, hello.version_minor, events);
   state_->own_clock = hello.clock;
   Hello said = hello;
   said.message_bytes_max = limits.message_bytes_max;
@@ -28,29 +28,44 @@ Mux::Mux(Side side, MuxLimits limits, const Hello& hello, MuxEvents& events) {
   std::string text;
   append_frame(text, FrameType::hello, 0, encode_hello(said));
   state_->segment_bytes = text.size();
-  state_->segments.push_back({std::move(text), {}, 0});
+  state_->segments.emplace_back().frames.append(text);
 }
 
 Mux::~Mux() = default;
 
-CallId Mux::open(const OpenFrame& open, bool last, void* user) {
+bool Mux::can_open() const {
+  return !state_->goaway_sent && !state_->goaway_came && state_->outgoing_open < state_->limits.calls_max;
+}
+
+CallId Mux::open(const OpenFrame& open, bool last, void* user) { return this->open(open, nullptr, last, user).id; }
+
+Mux::Opened Mux::open(const OpenFrame& open, Bytes* first, bool last, void* user) {
   auto& state = *state_;
-  if (state.goaway_sent || state.goaway_came || state.outgoing_open >= state.limits.calls_max) return 0;
+  if (!can_open()) return {};
   CallId id = state.next_id;
   state.next_id += 2;
   CallState& call = state.calls.add(id);
   state.outgoing_open++;
   call.user = user;
   call.outgoing = true;
-  call.local_closed = last;
   // Before the HELLO nobody knows what the peer allows; one message always is.
   call.send_credit = state.open ? state.limits.stream_credit : 1;
   call.receive_credit = state.limits.stream_credit;
-  auto begin = begin_frame(state.control);
-  if (!state.open) state.early_opens.push_back(state.control.size());
-  encode_open(open, state.control);
-  end_frame(state.control, begin, FrameType::open, id, last ? flag::last : 0);
-  return id;
+  if (state.is_compact() &&
+      open.service.size() + open.command.size() + open.principal_service.size() <= path_bytes_max) {
+    if (state.open_by_path(call, open, first, last)) {
+      call.send_credit -= static_cast<std::int64_t>(first->size() + message_overhead);
+      call.held = call.send_credit <= 0 && !last;
+      return {id, call.send_credit > 0 ? MuxSent::more : MuxSent::held};
+    }
+  } else {
+    call.local_closed = last && first == nullptr;
+    if (!state.open) state.early_opens.push_back(state.control.size() + header_bytes);
+    state.control_frame_with(
+        FrameType::open, id, [&](std::string& out) { encode_open(open, out); }, call.local_closed ? flag::last : 0);
+  }
+  if (first == nullptr) return {id, MuxSent::more};
+  return {id, state.send(call, std::move(*first), last)};
 }
 
 void Mux::set_user(CallId id, void* user) {
@@ -74,7 +89,7 @@ void Mux::finish(CallId id, const StatusFrame& status, Unsent unsent) {
   }
   if (unsent == Unsent::drop) {
     SHUNT_ASSERT(status.code != Code::ok);
-    call->outbox.reset();
+    state.drop_outbox(*call);
     call->in_ready = false;
   }
   if (call->outbox == nullptr && state.backlog() < direct_backlog_bytes_max) {
@@ -82,13 +97,36 @@ void Mux::finish(CallId id, const StatusFrame& status, Unsent unsent) {
     state.forget(*call);
     return;
   }
-  call->finished = true;
-  call->partial = {};
-  state.held_bytes -= std::exchange(call->unconsumed, 0);
-  if (call->outbox == nullptr) call->outbox = make_own<Outbox>();
-  call->outbox->status.emplace();
-  encode_status(status, *call->outbox->status);
+  state.finish_later(*call);
+  Outbox& outbox = state.take_outbox(*call);
+  outbox.ok_after = state.is_compact() && outbox.final_after && !outbox.messages.empty() && status.code == Code::ok &&
+                    status.trailers.empty();
+  if (!outbox.ok_after) {
+    outbox.status.emplace();
+    encode_status(status, *outbox.status);
+  }
   state.take_turn(*call);
+}
+
+void Mux::answer(CallId id, Bytes message) {
+  auto& state = *state_;
+  CallState* call = state.calls.find(id);
+  if (call == nullptr || call->outgoing || call->finished) return;
+  if (call->dead) {
+    state.forget(*call);
+  } else if (!state.is_compact()) {
+    state.send(*call, std::move(message), true);
+    finish(id, {});
+  } else if (call->outbox == nullptr && state.is_direct(message.size())) {
+    state.control_frame(FrameType::message, id, message.view(), flag::final_ | flag::ok);
+    state.forget(*call);
+  } else {
+    state.finish_later(*call);
+    Outbox& outbox = state.take_outbox(*call);
+    outbox.messages.push_back(std::move(message));
+    outbox.final_after = outbox.ok_after = true;
+    state.take_turn(*call);
+  }
 }
 
 void Mux::refuse(CallId id, const StatusFrame& status) {
@@ -168,9 +206,10 @@ std::uint64_t Mux::bytes_held() const { return state_->held_bytes; }
 void Mux::rewrite_deadlines(const std::function<std::int64_t(std::int64_t)>& rewrite) {
   for (std::size_t at : state_->early_opens) {
     std::int64_t deadline = 0;
-    std::memcpy(&deadline, state_->control.data() + at, 8);
+    char* place = state_->control.data() + at;
+    std::memcpy(&deadline, place, 8);
     deadline = rewrite(deadline);
-    std::memcpy(state_->control.data() + at, &deadline, 8);
+    std::memcpy(place, &deadline, 8);
   }
 }
 

@@ -43,6 +43,13 @@ class MuxEvents {
   virtual void on_half_close(CallId call, void* user) = 0;
   /// An outgoing call has ended; the mux has forgotten it.
   virtual void on_status(CallId call, void* user, const StatusFrame& status) = 0;
+  /// The answer of a unary call: a message and the end as ok in one. The mux has forgotten the call.
+  virtual void on_answer(CallId call, void* user, Bytes message) {
+    on_message(call, user, std::move(message));
+    on_status(call, user, {});
+  }
+  /// The names behind a path's number are others from now on: OpenFrame::path.
+  virtual void on_path(std::uint16_t number) { (void)number; }
   /// An outgoing call was refused, never started; the mux has forgotten it.
   virtual void on_refused(CallId call, void* user, const StatusFrame& status) = 0;
   /// An incoming call was cancelled (reason as in call::Cancel). finish() is still owed, and sends nothing.
@@ -72,8 +79,16 @@ class Mux {
   ~Mux();
 
   // --- Calls that go out ---
-  /// Begins a call. Returns 0 when the peer is draining or calls_max are open (nothing is sent).
+  /// False when the link is draining or calls_max are open.
+  [[nodiscard]] bool can_open() const;
+  /// Begins a call. Returns 0 when it can't (nothing is sent).
   CallId open(const OpenFrame& open, bool last, void* user);
+  struct Opened {
+    CallId id = 0;
+    MuxSent sent = MuxSent::ended;
+  };
+  /// The same with the first message, which costs less than a send() after it; nullptr: none. `last`: half-closes.
+  Opened open(const OpenFrame& open, Bytes* first, bool last, void* user);
   // --- Calls that came in ---
   /// Gives an incoming call its user pointer.
   void set_user(CallId call, void* user);
@@ -82,6 +97,8 @@ class Mux {
   /// messages of its call, never behind those of another.
   /// Unsent::drop: what was not yet written is thrown away (the status must not be ok).
   void finish(CallId call, const StatusFrame& status, Unsent unsent = Unsent::flush);
+  /// send() and finish() as ok in one step: the end of a unary call. The message needs no credit.
+  void answer(CallId call, Bytes message);
   /// Instead of anything else: the call was never started. Where something was sent already, the same as finish().
   void refuse(CallId call, const StatusFrame& status);
   // --- Both ---

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "wire/codec.h"
 #include "wire/mux_state.h"
 
 namespace shunt::wire {
@@ -19,12 +20,10 @@ constexpr std::size_t owed_answers_max = 100'000;
 constexpr std::size_t partial_bytes_first = 64 << 10;
 /// A buffer for frames that come in parts is kept up to this size.
 constexpr std::size_t stash_kept_max = 64 << 10;
+/// A MESSAGE of which not all has come is taken in parts from here on; a smaller one waits until it is whole.
+constexpr std::size_t rest_bytes_min = 512;
 constexpr std::int64_t credit_ceiling = std::int64_t{1} << 48;
 constexpr std::uint8_t cancel_protocol = 5;  // call::Cancel::protocol
-
-std::unexpected<Status> broken(std::string text) {
-  return fail(Code::data_loss, "S1022", fmt::format("wire: {}", text));
-}
 
 }  // namespace
 
@@ -36,7 +35,31 @@ Result<void> Mux::receive(std::string_view bytes) {
   return result;
 }
 
+// --- Frames ---
+
+std::unexpected<Status> Mux::State::never_opened(const FrameHeader& header) {
+  return broken(fmt::format("{} for call {}, which was never opened", frame_name(header.type), header.call));
+}
+
+std::string Mux::State::too_large_text() const {
+  return fmt::format("a message is larger than the link's limit of {} bytes; send it as a stream of smaller ones",
+                     limits.message_bytes_max);
+}
+
+std::string Mux::State::budget_text() const {
+  return fmt::format("{} bytes that came over the link wait to be dealt with, which is its limit",
+                     limits.link_bytes_max);
+}
+
+std::string_view Mux::State::own(std::string_view payload) {
+  private_copy.assign(payload);
+  // The compiler may not look at the peer's memory again in place of the copy.
+  asm volatile("" : : : "memory");
+  return private_copy;
+}
+
 Result<void> Mux::State::receive(std::string_view bytes) {
+  if (rest_bytes > 0) continue_rest(bytes);
   while (!bytes.empty()) {
     if (!stash.empty()) {
       // The rest of a frame that began in an earlier chunk.
@@ -47,8 +70,14 @@ Result<void> Mux::State::receive(std::string_view bytes) {
       if (stash.size() < wanted) return {};
       SHUNT_TRY(FrameHeader header, decode_header(std::span<const char, header_bytes>(stash.data(), header_bytes)));
       if (stash_wanted == 0 && header.length > 0) {
-        stash_wanted = header_bytes + header.length;
-        stash.reserve(stash_wanted);
+        if (is_read_in_parts(header)) {
+          stash.clear();
+          SHUNT_CHECK(begin_rest(header, {}));
+          continue_rest(bytes);
+        } else {
+          stash_wanted = header_bytes + header.length;
+          stash.reserve(stash_wanted);
+        }
         continue;
       }
       stash_wanted = 0;
@@ -64,18 +93,26 @@ Result<void> Mux::State::receive(std::string_view bytes) {
         stash.assign(bytes);
         return {};
       }
-      SHUNT_TRY(FrameHeader header, decode_header(std::span<const char, header_bytes>(bytes.data(), header_bytes)));
-      std::size_t size = header_bytes + header.length;
-      if (bytes.size() < size) {
-        stash_wanted = size;
-        stash.reserve(size);
-        stash.assign(bytes);
+      FrameHeader header;
+      if (!read_header(bytes.data(), header)) return header_error(header);
+      bytes.remove_prefix(header_bytes);
+      if (bytes.size() < header.length) {
+        if (is_read_in_parts(header)) return begin_rest(header, bytes);
+        stash_wanted = header_bytes + header.length;
+        stash.resize(header_bytes);
+        encode_header(header, std::span<char, header_bytes>(stash.data(), header_bytes));
+        stash.reserve(stash_wanted);
+        stash.append(bytes);
         return {};
       }
-      auto payload = bytes.substr(header_bytes, header.length);
-      bytes.remove_prefix(size);
-      SHUNT_TRY(std::size_t used, on_frame(header, payload, bytes));
-      bytes.remove_prefix(used);
+      auto payload = bytes.substr(0, header.length);
+      bytes.remove_prefix(header.length);
+      if (open && header.type == FrameType::message) {
+        SHUNT_CHECK(on_message(header, payload));
+      } else {
+        SHUNT_TRY(std::size_t used, on_frame(header, payload, bytes));
+        bytes.remove_prefix(used);
+      }
     }
     if (owed_answers > owed_answers_max) {
       return fail(Code::resource_exhausted, "S1022",
@@ -85,12 +122,43 @@ Result<void> Mux::State::receive(std::string_view bytes) {
   return {};
 }
 
+bool Mux::State::is_read_in_parts(const FrameHeader& header) const {
+  return open && header.type == FrameType::message && header.length >= rest_bytes_min;
+}
+
+Result<void> Mux::State::begin_rest(const FrameHeader& header, std::string_view front) {
+  SHUNT_TRY(CallState * call, begin_fragment(header));
+  rest_bytes = header.length;
+  rest_call = call != nullptr ? call->id : 0;
+  rest_flags = header.flags;
+  if (call != nullptr && !call->in_partial) {
+    bool more = (header.flags & flag::more) != 0;
+    reserve(*call, more ? partial_bytes_first : header.length);
+    if (!more) call->partial->charged = header.length + message_overhead;
+    call->in_partial = true;
+  }
+  continue_rest(front);
+  return {};
+}
+
+void Mux::State::continue_rest(std::string_view& bytes) {
+  std::size_t take = std::min(rest_bytes, bytes.size());
+  auto part = bytes.substr(0, take);
+  bytes.remove_prefix(take);
+  rest_bytes -= take;
+  CallState* call = rest_call != 0 ? calls.find(rest_call) : nullptr;
+  if (call == nullptr || !call->in_partial) return;  // It ended meanwhile.
+  auto& partial = partial_of(*call);
+  partial.bytes.append(part);
+  if (rest_bytes == 0 && (rest_flags & flag::more) == 0) deliver(*call, rest_flags, partial.bytes.take());
+}
+
 Result<std::size_t> Mux::State::on_frame(const FrameHeader& header, std::string_view payload, std::string_view next) {
   if (!open) {
     if (header.type != FrameType::hello) {
       return broken(fmt::format("the peer began with {}, not with HELLO", frame_name(header.type)));
     }
-    SHUNT_CHECK(on_hello(payload));
+    SHUNT_CHECK(on_hello(own(payload)));
     return 0;
   }
   switch (header.type) {
@@ -98,23 +166,28 @@ Result<std::size_t> Mux::State::on_frame(const FrameHeader& header, std::string_
       return broken("a second HELLO");
     case FrameType::open:
       return on_open(header, payload, next);
-    case FrameType::metadata:
+    case FrameType::call:
+      SHUNT_CHECK(on_call(header, payload));
+      return 0;
+    case FrameType::path:
+      SHUNT_CHECK(on_path(header.call, own(payload)));
+      return 0;
     case FrameType::message:
+      SHUNT_CHECK(on_message(header, payload));
+      return 0;
+    case FrameType::metadata:
     case FrameType::half_close:
     case FrameType::status:
     case FrameType::cancel:
     case FrameType::credit:
+    case FrameType::size:
     case FrameType::refused: {
       CallState* call = calls.find(header.call);
       if (call == nullptr) {
         if (was_opened(header.call)) return 0;
-        return broken(fmt::format("{} for call {}, which was never opened", frame_name(header.type), header.call));
+        return never_opened(header);
       }
-      if (header.type == FrameType::message) {
-        SHUNT_CHECK(on_message(*call, header, payload));
-      } else {
-        SHUNT_CHECK(on_call_frame(*call, header, payload));
-      }
+      SHUNT_CHECK(on_call_frame(*call, header, own(payload)));
       return 0;
     }
     case FrameType::ping:
@@ -126,20 +199,20 @@ Result<std::size_t> Mux::State::on_frame(const FrameHeader& header, std::string_
       return 0;
     case FrameType::goaway:
       goaway_came = true;
-      events.on_goaway(payload);
+      events.on_goaway(own(payload));
       return 0;
     case FrameType::wait: {
-      SHUNT_TRY(WaitFrame wait, decode_wait(payload));
+      SHUNT_TRY(WaitFrame wait, decode_wait(own(payload)));
       events.on_wait(header.call, wait);
       return 0;
     }
     case FrameType::grant: {
-      SHUNT_TRY(GrantFrame grant, decode_grant(payload));
+      SHUNT_TRY(GrantFrame grant, decode_grant(own(payload)));
       events.on_grant(header.call, grant);
       return 0;
     }
     case FrameType::load: {
-      SHUNT_TRY(LoadFrame load, decode_load(payload));
+      SHUNT_TRY(LoadFrame load, decode_load(own(payload)));
       events.on_load(load);
       return 0;
     }
@@ -149,12 +222,230 @@ Result<std::size_t> Mux::State::on_frame(const FrameHeader& header, std::string_
       fmt::format("a frame of the unknown type {} that must not be passed over", static_cast<unsigned>(header.type)));
 }
 
+// --- Openings ---
+
+Result<CallState*> Mux::State::admit(CallId id, std::uint8_t flags) {
+  if (id == 0 || is_ours(id)) return broken(fmt::format("OPEN with id {}, which is not the peer's to give", id));
+  if (id <= last_peer_id) return broken(fmt::format("OPEN with id {} after {}: ids must grow", id, last_peer_id));
+  last_peer_id = id;
+  if (goaway_sent || goaway_came) {
+    answer_status(FrameType::refused, id, Code::unavailable, Retry::elsewhere, "S1015",
+                  "the link is draining and takes no new calls");
+    return nullptr;
+  }
+  if (incoming_open >= limits.calls_max) {
+    answer_status(FrameType::refused, id, Code::unavailable, Retry::elsewhere, "S1015",
+                  fmt::format("{} calls are open on the link, which is its limit", limits.calls_max));
+    return nullptr;
+  }
+  if (!open_frame.metadata.empty()) {
+    if (auto cost = metadata_cost(open_frame.metadata); cost > limits.metadata_bytes_max) {
+      answer_status(
+          FrameType::status, id, Code::resource_exhausted, Retry::no, "S1021",
+          fmt::format("the metadata costs {} bytes; the link's limit is {}", cost, limits.metadata_bytes_max));
+      return nullptr;
+    }
+  }
+  CallState& call = calls.add(id);
+  incoming_open++;
+  call.send_credit = limits.stream_credit;
+  call.receive_credit = limits.stream_credit;
+  call.remote_closed = (flags & flag::last) != 0;
+  return &call;
+}
+
+Result<std::size_t> Mux::State::on_open(const FrameHeader& header, std::string_view payload, std::string_view next) {
+  CallId id = header.call;
+  SHUNT_TRY(open_frame, decode_open(own(payload)));
+  SHUNT_TRY(CallState * admitted, admit(id, header.flags));
+  if (admitted == nullptr) return 0;
+  CallState& call = *admitted;
+
+  // The first message mostly follows at once: then the call begins with it.
+  Bytes first;
+  bool has_first = false;
+  std::size_t used = 0;
+  FrameHeader ahead;
+  if (!call.remote_closed && next.size() >= header_bytes && read_header(next.data(), ahead)) {
+    if (ahead.type == FrameType::message && ahead.call == id && (ahead.flags & flag::more) == 0 &&
+        next.size() - header_bytes >= ahead.length && has_room_for(ahead.length)) {
+      has_first = true;
+      first = Bytes::copy_of(next.substr(header_bytes, ahead.length));
+      used = header_bytes + ahead.length;
+      charge(call, ahead.length + message_overhead);
+      call.remote_closed = (ahead.flags & flag::last) != 0;
+    }
+  }
+  events.on_open(id, open_frame, has_first ? &first : nullptr, call.remote_closed);
+  return used;
+}
+
+Result<void> Mux::State::on_path(std::uint64_t number, std::string_view payload) {
+  if (number == 0 || number > paths_max) {
+    return broken(fmt::format("PATH with number {}; they go from 1 to {}", number, paths_max));
+  }
+  if (paths_heard.empty()) paths_heard.resize(paths_max + 1);
+  SHUNT_TRY(paths_heard[number], decode_path(payload));
+  events.on_path(static_cast<std::uint16_t>(number));
+  return {};
+}
+
+Result<void> Mux::State::on_call(const FrameHeader& header, std::string_view payload) {
+  if (payload.size() < call_fields_bytes) return broken("CALL ends too early");
+  CallFields fields;
+  std::memcpy(&fields, payload.data(), call_fields_bytes);
+  asm volatile("" : "+m"(fields) : : "memory");  // Read once: see read_header().
+  payload.remove_prefix(call_fields_bytes);
+  if (fields.extra_bytes > payload.size()) return broken("CALL ends too early");
+  if (fields.path == 0 || fields.path >= paths_heard.size() || !paths_heard[fields.path].given) {
+    return broken(fmt::format("CALL by path {}, which no PATH has given", fields.path));
+  }
+  const Path& path = paths_heard[fields.path];
+  open_frame.service = path.service;
+  open_frame.command = path.command;
+  open_frame.principal_service = path.principal_service;
+  open_frame.principal_kind = path.principal_kind;
+  open_frame.path = fields.path;
+  open_frame.deadline_ns = fields.deadline_ns;
+  open_frame.hops = fields.hops;
+  open_frame.encoding = fields.encoding;
+  open_frame.grant = 0;
+  open_frame.principal_user = open_frame.token = {};
+  open_frame.metadata.clear();
+  if (fields.extra_bytes > 0) SHUNT_CHECK(decode_extra(own(payload.substr(0, fields.extra_bytes)), open_frame));
+  payload.remove_prefix(fields.extra_bytes);
+
+  SHUNT_TRY(CallState * call, admit(header.call, header.flags));
+  if (call == nullptr) return {};
+  if ((header.flags & flag::with) == 0) {
+    events.on_open(header.call, open_frame, nullptr, call->remote_closed);
+    return {};
+  }
+  if (!has_room_for(payload.size())) {
+    forget(*call);
+    bool too_large = payload.size() > limits.message_bytes_max;
+    answer_status(FrameType::status, header.call, Code::resource_exhausted, too_large ? Retry::no : Retry::later,
+                  too_large ? "S1007" : "S1020", too_large ? too_large_text() : budget_text());
+    return {};
+  }
+  Bytes first = Bytes::copy_of(payload);
+  charge(*call, payload.size() + message_overhead);
+  events.on_open(header.call, open_frame, &first, call->remote_closed);
+  return {};
+}
+
+// --- Messages ---
+
+Result<CallState*> Mux::State::begin_fragment(const FrameHeader& header) {
+  CallId id = header.call;
+  CallState* found = calls.find(id);
+  if (found == nullptr) {
+    if (was_opened(id)) return nullptr;
+    return never_opened(header);
+  }
+  CallState& call = *found;
+  bool more = (header.flags & flag::more) != 0;
+  bool last = (header.flags & flag::last) != 0;
+  if (call.remote_closed) return broken(fmt::format("a message of call {} after its half-close", id));
+  if (last && call.outgoing) return broken(fmt::format("a half-close of call {} by its callee", id));
+  if (last && more) return broken(fmt::format("call {} half-closes inside a message", id));
+  if (last) call.remote_closed = true;
+  if (call.dead || call.finished) return nullptr;
+
+  std::size_t cost = header.length;
+  std::size_t size = header.length;
+  if (!call.in_partial) {
+    bool final = call.outgoing && (header.flags & flag::final_) != 0;
+    if (call.got_final) return broken(fmt::format("a message of call {} after its last", id));
+    call.got_final = final;
+    if (call.receive_credit <= 0 && !final) {
+      return broken(fmt::format("call {} began a message without credit (it owes {} bytes)", id, -call.receive_credit));
+    }
+    cost += message_overhead;
+  } else {
+    size += call.partial->bytes.size();
+  }
+  if (size > limits.message_bytes_max) {
+    overrun(call, Code::resource_exhausted, Retry::no, "S1007", too_large_text());
+    return nullptr;
+  }
+  if (held_bytes + cost > limits.link_bytes_max) {
+    overrun(call, Code::resource_exhausted, Retry::later, "S1020", budget_text());
+    return nullptr;
+  }
+  charge(call, cost);
+  if (call.in_partial || more) partial_of(call).charged += cost;
+  return &call;
+}
+
+Result<void> Mux::State::on_message(const FrameHeader& header, std::string_view payload) {
+  SHUNT_TRY(CallState * call, begin_fragment(header));
+  if (call == nullptr) return {};
+  bool more = (header.flags & flag::more) != 0;
+  if (!more && !call->in_partial) {
+    deliver(*call, header.flags, Bytes::copy_of(payload));
+    return {};
+  }
+  auto& partial = partial_of(*call);
+  if (!call->in_partial) reserve(*call, partial_bytes_first);
+  call->in_partial = true;
+  partial.bytes.append(payload);
+  if (!more) deliver(*call, header.flags, partial.bytes.take());
+  return {};
+}
+
+Partial& Mux::State::partial_of(CallState& call) {
+  if (call.partial == nullptr) call.partial = make_own<Partial>();
+  return *call.partial;
+}
+
+void Mux::State::reserve(CallState& call, std::uint64_t size) {
+  auto& partial = partial_of(call);
+  partial.bytes.reserve(std::max<std::uint64_t>(size, partial.reserved));
+}
+
+void Mux::State::deliver(CallState& call, std::uint8_t flags, Bytes message) {
+  CallId id = call.id;
+  void* user = call.user;
+  call.in_partial = false;
+  if (call.partial) drop_partial(call);
+  if (call.outgoing) {
+    call.answered = true;
+    if (call.got_final && (flags & flag::ok) != 0 && minor >= minor_with_paths) {
+      forget(call);
+      events.on_answer(id, user, std::move(message));
+    } else {
+      events.on_message(id, user, std::move(message));
+    }
+    return;
+  }
+  events.on_message(id, user, std::move(message));
+  if ((flags & flag::last) != 0) {
+    CallState* again = calls.find(id);
+    if (again != nullptr && !again->dead && !again->finished) events.on_half_close(id, again->user);
+  }
+}
+
+void Mux::State::end_incoming(CallState& call) {
+  call.dead = true;
+  drop_outbox(call);
+  call.in_ready = false;
+  call.held = false;
+  // What was put together so far is thrown away, and no longer counts.
+  if (call.partial) {
+    uncharge(call, call.partial->charged);
+    drop_partial(call);
+  }
+  call.in_partial = false;
+}
+
 Result<void> Mux::State::on_hello(std::string_view payload) {
   SHUNT_TRY(Hello hello, decode_hello(payload));
   limits.message_bytes_max = std::min(limits.message_bytes_max, hello.message_bytes_max);
   limits.calls_max = std::min(limits.calls_max, hello.calls_max);
   limits.metadata_bytes_max = std::min(limits.metadata_bytes_max, hello.metadata_bytes_max);
   limits.stream_credit = std::min(limits.stream_credit, hello.stream_credit);
+  minor = std::min(minor, hello.version_minor);
   same_clock = !own_clock.empty() && own_clock == hello.clock;
   open = true;
   std::vector<CallId> waiting;
@@ -172,109 +463,6 @@ Result<void> Mux::State::on_hello(std::string_view payload) {
     if (call == nullptr || !call->held) continue;
     call->held = false;
     events.on_credit(id, call->user);
-  }
-  return {};
-}
-
-Result<std::size_t> Mux::State::on_open(const FrameHeader& header, std::string_view payload, std::string_view next) {
-  CallId id = header.call;
-  if (id == 0 || is_ours(id)) return broken(fmt::format("OPEN with id {}, which is not the peer's to give", id));
-  if (id <= last_peer_id) return broken(fmt::format("OPEN with id {} after {}: ids must grow", id, last_peer_id));
-  last_peer_id = id;
-  SHUNT_TRY(OpenFrame frame, decode_open(payload));
-  if (goaway_sent || goaway_came) {
-    answer_status(FrameType::refused, id, Code::unavailable, Retry::elsewhere, "S1015",
-                  "the link is draining and takes no new calls");
-    return 0;
-  }
-  if (incoming_open >= limits.calls_max) {
-    answer_status(FrameType::refused, id, Code::unavailable, Retry::elsewhere, "S1015",
-                  fmt::format("{} calls are open on the link, which is its limit", limits.calls_max));
-    return 0;
-  }
-  if (auto cost = metadata_cost(frame.metadata); cost > limits.metadata_bytes_max) {
-    answer_status(FrameType::status, id, Code::resource_exhausted, Retry::no, "S1021",
-                  fmt::format("the metadata costs {} bytes; the link's limit is {}", cost, limits.metadata_bytes_max));
-    return 0;
-  }
-  CallState& call = calls.add(id);
-  incoming_open++;
-  call.send_credit = limits.stream_credit;
-  call.receive_credit = limits.stream_credit;
-  call.remote_closed = (header.flags & flag::last) != 0;
-
-  // The first message mostly follows at once: then the call begins with it.
-  Bytes first;
-  bool has_first = false;
-  std::size_t used = 0;
-  if (!call.remote_closed && next.size() >= header_bytes) {
-    auto ahead = decode_header(std::span<const char, header_bytes>(next.data(), header_bytes));
-    if (ahead && ahead->type == FrameType::message && ahead->call == id && (ahead->flags & flag::more) == 0 &&
-        next.size() - header_bytes >= ahead->length && ahead->length <= limits.message_bytes_max &&
-        held_bytes + ahead->length + message_overhead <= limits.link_bytes_max) {
-      has_first = true;
-      first = Bytes::copy_of(next.substr(header_bytes, ahead->length));
-      used = header_bytes + ahead->length;
-      charge(call, ahead->length + message_overhead);
-      call.remote_closed = (ahead->flags & flag::last) != 0;
-    }
-  }
-  events.on_open(id, frame, has_first ? &first : nullptr, call.remote_closed);
-  return used;
-}
-
-Result<void> Mux::State::on_message(CallState& call, const FrameHeader& header, std::string_view payload) {
-  bool more = (header.flags & flag::more) != 0;
-  bool last = (header.flags & flag::last) != 0;
-  CallId id = call.id;
-  if (call.remote_closed) return broken(fmt::format("a message of call {} after its half-close", id));
-  if (last && call.outgoing) return broken(fmt::format("a half-close of call {} by its callee", id));
-  if (last && more) return broken(fmt::format("call {} half-closes inside a message", id));
-  if (last) call.remote_closed = true;
-  if (call.dead || call.finished) return {};
-
-  if (!call.in_partial) {
-    bool final = call.outgoing && (header.flags & flag::final_) != 0;
-    if (call.got_final) return broken(fmt::format("a message of call {} after its last", id));
-    call.got_final = final;
-    if (call.receive_credit <= 0 && !final) {
-      return broken(fmt::format("call {} began a message without credit (it owes {} bytes)", id, -call.receive_credit));
-    }
-    charge(call, message_overhead);
-  }
-  bool began = std::exchange(call.in_partial, true);
-  std::size_t size = call.partial.size() + payload.size();
-  if (size > limits.message_bytes_max) {
-    overrun(call, Code::resource_exhausted, Retry::no, "S1007",
-            fmt::format("a message is larger than the link's limit of {} bytes; send it as a stream of smaller ones",
-                        limits.message_bytes_max));
-    return {};
-  }
-  if (held_bytes + payload.size() > limits.link_bytes_max) {
-    overrun(call, Code::resource_exhausted, Retry::later, "S1020",
-            fmt::format("{} bytes that came over the link wait to be dealt with, which is its limit",
-                        limits.link_bytes_max));
-    return {};
-  }
-  charge(call, payload.size());
-  if (more) {
-    if (!began) call.partial.reserve(partial_bytes_first);
-    call.partial.append(payload);
-    return {};
-  }
-  call.in_partial = false;
-  Bytes message;
-  if (began) {
-    call.partial.append(payload);
-    message = Bytes::adopt(std::exchange(call.partial, {}));
-  } else {
-    message = Bytes::copy_of(payload);
-  }
-  if (call.outgoing) call.answered = true;
-  events.on_message(id, call.user, std::move(message));
-  if (last) {
-    CallState* again = calls.find(id);
-    if (again != nullptr && !again->dead && !again->finished) events.on_half_close(id, again->user);
   }
   return {};
 }
@@ -327,6 +515,17 @@ Result<void> Mux::State::on_call_frame(CallState& call, const FrameHeader& heade
         return {};
       }
       events.on_metadata(id, call.user, metadata);
+      return {};
+    }
+    case FrameType::size: {
+      std::uint64_t size = 0;
+      if (payload.size() < sizeof size || call.in_partial || call.dead || call.finished) return {};
+      std::memcpy(&size, payload.data(), sizeof size);
+      // A hint, believed as far as the link's budget goes.
+      if (call.partial) drop_partial(call);
+      if (size > limits.message_bytes_max || reserved_bytes + size > limits.link_bytes_max) return {};
+      reserved_bytes += size;
+      partial_of(call).reserved = size;
       return {};
     }
     case FrameType::half_close:
@@ -388,17 +587,6 @@ void Mux::State::overrun(CallState& call, Code code, Retry retry, std::string_vi
   }
 }
 
-void Mux::State::end_incoming(CallState& call) {
-  call.dead = true;
-  call.outbox.reset();
-  call.in_ready = false;
-  call.held = false;
-  // What was put together so far is thrown away, and no longer counts.
-  if (call.in_partial) uncharge(call, call.partial.size() + message_overhead);
-  call.in_partial = false;
-  call.partial = {};
-}
-
 void Mux::State::answer_status(FrameType type, CallId call, Code code, Retry retry, std::string_view id,
                                std::string_view text) {
   owed_answers++;
@@ -413,9 +601,9 @@ void Mux::State::answer_status(FrameType type, CallId call, Code code, Retry ret
 }
 
 std::string_view Mux::State::frame_name(FrameType type) {
-  static constexpr std::array<std::string_view, 16> names = {
-      "nothing", "HELLO",   "OPEN", "METADATA", "MESSAGE", "HALF_CLOSE", "STATUS", "CANCEL",
-      "CREDIT",  "REFUSED", "PING", "PONG",     "GOAWAY",  "WAIT",       "GRANT",  "LOAD"};
+  static constexpr std::array<std::string_view, 19> names = {
+      "nothing", "HELLO", "OPEN",   "METADATA", "MESSAGE", "HALF_CLOSE", "STATUS", "CANCEL", "CREDIT", "REFUSED",
+      "PING",    "PONG",  "GOAWAY", "WAIT",     "GRANT",   "LOAD",       "PATH",   "CALL",   "SIZE"};
   auto index = static_cast<std::size_t>(type);
   return index < names.size() ? names[index] : "a frame";
 }

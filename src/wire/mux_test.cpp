@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "base/random.h"
+#include "wire/call_frame.h"
+#include "wire/call_table.h"
 
 namespace shunt::wire {
 namespace {
@@ -37,8 +39,13 @@ struct Ear final : MuxEvents {
   std::function<void(CallId)> on_opened;
 
   void on_hello(const Hello& said) override { hello = true, peer = said.name; }
+  std::string seen;  ///< Of the last opening.
   void on_open(CallId id, const OpenFrame& open, Bytes* first, bool last) override {
     auto& call = calls[id];
+    seen = std::string(open.service) + "." + std::string(open.command) + " by " + std::to_string(open.principal_kind) +
+           " " + std::string(open.principal_service) + "/" + std::string(open.principal_user) + "/" +
+           std::string(open.token) + ", grant " + std::to_string(open.grant) + ", hops " + std::to_string(open.hops) +
+           ", " + std::to_string(open.metadata.size()) + " metadata";
     call.service = open.service;
     call.opened = true;
     incoming.push_back(id);
@@ -90,14 +97,17 @@ struct Ear final : MuxEvents {
 struct Rig {
   Ear a_ear, b_ear;
   Mux a, b;
-  explicit Rig(MuxLimits a_limits = {}, MuxLimits b_limits = {}, bool greet = true)
-      : a(Side::dialler, a_limits, named("a"), a_ear), b(Side::acceptor, b_limits, named("b"), b_ear) {
+  explicit Rig(MuxLimits a_limits = {}, MuxLimits b_limits = {}, bool greet = true,
+               std::uint16_t a_minor = version_minor, std::uint16_t b_minor = version_minor)
+      : a(Side::dialler, a_limits, named("a", a_minor), a_ear),
+        b(Side::acceptor, b_limits, named("b", b_minor), b_ear) {
     a_ear.mux = &a;
     b_ear.mux = &b;
     if (greet) pump();
   }
-  static Hello named(std::string name) {
+  static Hello named(std::string name, std::uint16_t minor) {
     Hello hello;
+    hello.version_minor = minor;
     hello.name = std::move(name);
     hello.clock = "one";
     return hello;
@@ -129,6 +139,17 @@ struct Rig {
     return id;
   }
 };
+
+/// The types of the frames in `bytes`, in order.
+std::vector<FrameType> types(std::string_view bytes) {
+  std::vector<FrameType> found;
+  while (bytes.size() >= header_bytes) {
+    auto header = decode_header(std::span<const char, header_bytes>(bytes.data(), header_bytes));
+    found.push_back(header->type);
+    bytes.remove_prefix(header_bytes + header->length);
+  }
+  return found;
+}
 
 Bytes text(std::string_view what) { return Bytes::copy_of(what); }
 Bytes letters(std::size_t size, char letter = 'x') { return Bytes::adopt(std::string(size, letter)); }
@@ -167,6 +188,79 @@ TEST(Mux, a_unary_call_goes_and_its_answer_comes) {
   EXPECT_EQ(rig.a.calls_open(), 0u);
   EXPECT_EQ(rig.b.calls_open(), 0u);
   EXPECT_EQ(rig.a.bytes_held(), 0u);
+  EXPECT_EQ(rig.b.bytes_held(), 0u);
+}
+
+TEST(Mux, a_path_is_named_once_and_then_a_call_is_a_frame_each_way) {
+  Rig rig;
+  for (int i = 0; i < 3; i++) {
+    Bytes first = text("hello");
+    OpenFrame open{.service = "shop.cart",
+                   .command = i == 2 ? "other" : "total",
+                   .hops = 3,
+                   .principal_kind = 1,
+                   .principal_service = "shop.web"};
+    if (i == 1) open.principal_user = "ann", open.token = "t", open.metadata = {{"k", "v"}}, open.grant = 7;
+    rig.b_ear.seen = {};
+    auto opened = rig.a.open(open, &first, true, nullptr);
+    rig.a.set_user(opened.id, rig.a_ear.user_of(opened.id));
+    EXPECT_EQ(opened.sent, MuxSent::more);
+    auto bytes = Rig::drain(rig.a);
+    auto asked = types(bytes);
+    EXPECT_EQ(asked, i == 1 ? std::vector<FrameType>{FrameType::call}
+                            : std::vector<FrameType>({FrameType::path, FrameType::call}));
+    ASSERT_TRUE(rig.b.receive(bytes).has_value());
+    EXPECT_EQ(rig.b_ear.seen, i == 0   ? "shop.cart.total by 1 shop.web//, grant 0, hops 3, 0 metadata"
+                              : i == 1 ? "shop.cart.total by 1 shop.web/ann/t, grant 7, hops 3, 1 metadata"
+                                       : "shop.cart.other by 1 shop.web//, grant 0, hops 3, 0 metadata");
+    EXPECT_EQ(rig.b_ear.calls[opened.id].messages, std::vector<std::string>{"hello"});
+    EXPECT_TRUE(rig.b_ear.calls[opened.id].half_closed);
+    rig.b.answer(opened.id, text("world"));
+    bytes = Rig::drain(rig.b);
+    EXPECT_EQ(types(bytes), std::vector<FrameType>{FrameType::message});
+    ASSERT_TRUE(rig.a.receive(bytes).has_value());
+    EXPECT_EQ(rig.a_ear.calls[opened.id].messages, std::vector<std::string>{"world"});
+    EXPECT_TRUE(rig.a_ear.calls[opened.id].ended);
+  }
+  EXPECT_EQ(rig.a.calls_open() + rig.b.calls_open() + rig.a.bytes_held() + rig.b.bytes_held(), 0u);
+}
+
+TEST(Mux, a_side_of_the_version_before_gets_only_frames_that_it_knows) {
+  for (bool near : {false, true}) {
+    Rig rig({}, {}, true, near ? 1 : 2, near ? 2 : 1);
+    for (std::size_t size : {5ul, 100'000ul}) {
+      Bytes first = letters(size);
+      auto opened = rig.a.open({.service = "s", .command = "c"}, &first, true, nullptr);
+      rig.a.set_user(opened.id, rig.a_ear.user_of(opened.id));
+      auto bytes = Rig::drain(rig.a);
+      for (auto type : types(bytes)) EXPECT_TRUE(type == FrameType::open || type == FrameType::message);
+      ASSERT_TRUE(rig.b.receive(bytes).has_value());
+      ASSERT_EQ(rig.b_ear.calls[opened.id].messages.size(), 1u);
+      rig.b.answer(opened.id, letters(size, 'y'));
+      bytes = Rig::drain(rig.b);
+      for (auto type : types(bytes)) EXPECT_TRUE(type == FrameType::status || type == FrameType::message);
+      ASSERT_TRUE(rig.a.receive(bytes).has_value());
+      EXPECT_TRUE(rig.a_ear.calls[opened.id].ended);
+      EXPECT_EQ(rig.a_ear.calls[opened.id].messages.size(), 1u);
+    }
+  }
+}
+
+TEST(Mux, a_message_too_large_for_a_call_ends_the_call_unbegun) {
+  Rig rig({}, {.message_bytes_max = 1000});
+  // What a sender that does not check would send.
+  rig.a.open({.service = "s", .command = "c"}, true, nullptr);
+  rig.pump();
+  std::string call;
+  auto begin = begin_frame(call);
+  CallFields fields{.path = path_number({.service = "s", .command = "c"})};
+  call.append(reinterpret_cast<const char*>(&fields), call_fields_bytes);
+  call.append(2000, 'x');
+  end_frame(call, begin, FrameType::call, 3, flag::with | flag::last);
+  ASSERT_TRUE(rig.b.receive(call).has_value());
+  EXPECT_FALSE(rig.b_ear.calls[3].opened);
+  EXPECT_EQ(types(Rig::drain(rig.b)), std::vector<FrameType>{FrameType::status});
+  EXPECT_EQ(rig.b.calls_open(), 1u);
   EXPECT_EQ(rig.b.bytes_held(), 0u);
 }
 
@@ -410,6 +504,26 @@ TEST(MuxHostile, what_breaks_the_protocol_ends_the_link) {
   EXPECT_TRUE(bad(frame(FrameType::credit, 1, "1234")));
   EXPECT_TRUE(bad(frame(FrameType::credit, 1, std::string(8, '\xff'))));
   EXPECT_TRUE(bad(frame(static_cast<FrameType>(99), 0)));
+  std::string path;
+  encode_path({.service = "s", .command = "c"}, path);
+  EXPECT_TRUE(bad(frame(FrameType::path, 0, path)));
+  EXPECT_TRUE(bad(frame(FrameType::path, paths_max + 1, path)));
+  EXPECT_TRUE(bad(frame(FrameType::path, 1, path.substr(0, path.size() - 1))));
+  std::string long_path;
+  encode_path({.service = std::string(path_bytes_max, 's'), .command = "c"}, long_path);
+  EXPECT_TRUE(bad(frame(FrameType::path, 1, long_path)));
+  auto call = [](CallFields fields) { return std::string(reinterpret_cast<const char*>(&fields), sizeof fields); };
+  EXPECT_FALSE(bad(frame(FrameType::path, 1, path) + frame(FrameType::call, 3, call({.path = 1}))));
+  EXPECT_TRUE(bad(frame(FrameType::path, 1, path) + frame(FrameType::call, 1, call({.path = 1}))));
+  EXPECT_TRUE(bad(frame(FrameType::path, 1, path) + frame(FrameType::call, 3, call({.path = 2}))));
+  EXPECT_TRUE(bad(frame(FrameType::path, 1, path) + frame(FrameType::call, 3, call({.path = 65535}))));
+  EXPECT_TRUE(bad(frame(FrameType::call, 3, call({.path = 1}))));
+  EXPECT_TRUE(bad(frame(FrameType::path, 1, path) + frame(FrameType::call, 3, "short")));
+  EXPECT_TRUE(bad(frame(FrameType::path, 1, path) + frame(FrameType::call, 3, call({.path = 1, .extra_bytes = 1}))));
+  EXPECT_TRUE(
+      bad(frame(FrameType::path, 1, path) + frame(FrameType::call, 3, call({.path = 1, .extra_bytes = 4}) + "1234")));
+  EXPECT_TRUE(bad(frame(FrameType::message, 2, "x", flag::final_ | flag::ok) +
+                  frame(FrameType::message, 4, "x", flag::final_ | flag::ok)));
   EXPECT_TRUE(bad("GET / HTTP/1.1\r\nHost: x\r\n\r\n"));
 }
 
@@ -420,6 +534,29 @@ TEST(MuxHostile, what_comes_late_or_from_a_later_version_is_passed_over) {
   fed.mux.finish(1, {});
   EXPECT_EQ(fed.feed(frame(FrameType::cancel, 1, "\1") + frame(FrameType::message, 1, "x")), Code::ok);
   EXPECT_EQ(fed.feed(frame(FrameType::load, 0, std::string(12, '\0'))), Code::ok);
+  // A hint is a hint, however wrong.
+  Fed other;
+  EXPECT_EQ(other.feed(frame(FrameType::size, 1, "123", flag::skip)), Code::ok);
+  EXPECT_EQ(other.feed(frame(FrameType::size, 1, std::string(8, '\xff'), flag::skip)), Code::ok);
+  EXPECT_EQ(other.feed(frame(FrameType::size, 1, std::string("\1\0\0\0\0\0\0\0", 8), flag::skip)), Code::ok);
+  EXPECT_EQ(other.feed(frame(FrameType::message, 1, "he", flag::more) + frame(FrameType::message, 1, "llo")), Code::ok);
+  EXPECT_EQ(other.ear.calls[1].messages, std::vector<std::string>{"hello"});
+}
+
+TEST(CallTable, ids_that_all_want_one_place_are_found_quickly_all_the_same) {
+  struct Entry {
+    std::uint64_t id = 0;
+    void reset() { id = 0; }
+  };
+  CallTable<Entry> table;
+  for (std::uint64_t i = 1; i <= 20'000; i++) table.add(i << 20);
+  EXPECT_LE(table.probes_max(), 64u);
+  for (std::uint64_t i = 1; i <= 20'000; i++) {
+    Entry* entry = table.find(i << 20);
+    ASSERT_NE(entry, nullptr);
+    if (i % 2 == 0) table.remove(*entry);
+  }
+  for (std::uint64_t i = 1; i <= 20'000; i++) EXPECT_EQ(table.find(i << 20) != nullptr, i % 2 == 1);
 }
 
 TEST(MuxHostile, a_peer_that_ignores_credit_ends_the_link) {
@@ -453,7 +590,8 @@ TEST(MuxProperty, whatever_two_sides_do_each_call_hears_a_prefix_of_what_was_sai
     SeededRandom random(seed);
     MuxLimits limits{.calls_max = static_cast<std::uint32_t>(1 + random.below(40)),
                      .stream_credit = static_cast<std::uint32_t>(1 + random.below(100'000))};
-    Rig rig(limits, {}, random.below(2) == 0);
+    auto minor = [&] { return static_cast<std::uint16_t>(1 + random.below(2)); };
+    Rig rig(limits, {}, random.below(2) == 0, minor(), minor());
     struct Said {
       std::vector<std::string> up, down;
       bool open = true, cancelled = false, finished = false;
@@ -484,7 +622,18 @@ TEST(MuxProperty, whatever_two_sides_do_each_call_hears_a_prefix_of_what_was_sai
       switch (random.below(12)) {
         case 0:
         case 1:
-          if (CallId opened = rig.open()) said[opened];
+          if (random.below(2) == 0) {
+            if (CallId opened = rig.open()) said[opened];
+          } else {
+            auto what = message();
+            Bytes first = Bytes::copy_of(what);
+            std::string commands[] = {"c", "total", "a-command-with-a-long-name"};
+            OpenFrame open{.service = "s", .command = commands[random.below(3)], .grant = random.below(2)};
+            if (auto opened = rig.a.open(open, &first, random.below(2) == 0, nullptr); opened.id != 0) {
+              rig.a.set_user(opened.id, rig.a_ear.user_of(opened.id));
+              said[opened.id].up.push_back(what);
+            }
+          }
           break;
         case 2:
         case 3:
@@ -506,7 +655,13 @@ TEST(MuxProperty, whatever_two_sides_do_each_call_hears_a_prefix_of_what_was_sai
           break;
         case 7:
           if (id != 0 && rig.b_ear.calls[id].opened && random.below(4) == 0) {
-            rig.b.finish(id, {});
+            auto what = message();
+            if (random.below(2) == 0) {
+              rig.b.finish(id, {});
+            } else if (!said[id].finished) {
+              said[id].down.push_back(what);
+              rig.b.answer(id, Bytes::copy_of(what));
+            }
             said[id].finished = true;
           }
           break;
