@@ -194,7 +194,7 @@ def test_binaries(build):
 def pytest_folders(e2e):
     folders = [ROOT / "tools/tests", ROOT / "sdk/python/tests"]
     if e2e:
-        folders += [ROOT / "tests/e2e", ROOT / "tests/interop", ROOT / "tests/parity", ROOT / "tests/docs"]
+        folders += [ROOT / "tests/e2e", ROOT / "tests/interop", ROOT / "tests/parity", ROOT / "tests/arch", ROOT / "tests/docs"]
     return [folder for folder in folders if any(folder.rglob("test_*.py"))]
 
 
