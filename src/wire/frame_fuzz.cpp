@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "wire/frame.h"
+#include "wire/call_frame.h"
 
 namespace shunt::wire {
 namespace {
@@ -37,7 +37,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   if (size == 0) return 0;
   auto payload = bytes.substr(1);
-  switch (data[0] % 7) {
+  switch (data[0] % 9) {
     case 0:
       round_trip<Hello>(payload, [](const Hello& hello, std::string& out) { out = encode_hello(hello); }, decode_hello);
       break;
@@ -59,6 +59,25 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       break;
     case 6:
       round_trip<LoadFrame>(payload, encode_load, decode_load);
+      break;
+    case 7:
+      round_trip<Path>(
+          payload,
+          [](const Path& path, std::string& out) {
+            encode_path({.service = path.service,
+                         .command = path.command,
+                         .principal_kind = path.principal_kind,
+                         .principal_service = path.principal_service},
+                        out);
+          },
+          decode_path);
+      break;
+    case 8:
+      round_trip<OpenFrame>(payload, encode_extra, [](std::string_view extra) -> Result<OpenFrame> {
+        OpenFrame open;
+        SHUNT_CHECK(decode_extra(extra, open));
+        return open;
+      });
       break;
   }
   return 0;

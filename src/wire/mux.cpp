@@ -114,6 +114,8 @@ void Mux::answer(CallId id, Bytes message) {
   if (call == nullptr || call->outgoing || call->finished) return;
   if (call->dead) {
     state.forget(*call);
+  } else if (call->local_closed) {
+    finish(id, {});  // Its last message went already.
   } else if (!state.is_compact()) {
     state.send(*call, std::move(message), true);
     finish(id, {});

@@ -49,7 +49,7 @@ struct Side_ final : MuxEvents {
   };
   std::vector<Known> calls;
 
-  explicit Side_(Side side) : mux(side, limits, {}, *this) {}
+  explicit Side_(Side side, std::uint16_t minor = version_minor) : mux(side, limits, {.version_minor = minor}, *this) {}
 
   Known* find(CallId id) {
     auto found = std::ranges::find_if(calls, [id](const Known& call) { return call.id == id; });
@@ -59,7 +59,18 @@ struct Side_ final : MuxEvents {
     std::erase_if(calls, [id](const Known& call) { return call.id == id; });
   }
   void open() {
-    CallId id = mux.open({.service = "s", .command = "c"}, script->next() % 4 == 0, this);
+    std::uint8_t what = script->next();
+    static constexpr std::string_view commands[] = {"c", "d", "another-command"};
+    OpenFrame opening{.service = "s", .command = commands[what % 3], .grant = what > 200 ? 1u : 0u};
+    if ((what & 8) != 0) opening.metadata = {{"k", "v"}};
+    CallId id = 0;
+    if ((what & 16) != 0) {
+      static constexpr std::size_t sizes[] = {0, 10, 4096, 4097, 20'000, 40'000};
+      Bytes first = Bytes::adopt(std::string(sizes[(what >> 5) % 6], 'x'));
+      id = mux.open(opening, &first, what % 4 == 0, this).id;
+    } else {
+      id = mux.open(opening, what % 4 == 0, this);
+    }
     if (id != 0) calls.push_back({id, true});
   }
   void act(CallId id) {
@@ -104,7 +115,11 @@ struct Side_ final : MuxEvents {
     }
   }
   void finish(CallId id) {
-    mux.finish(id, {});
+    if (std::uint8_t what = script->next(); what % 2 == 0) {
+      mux.finish(id, {});
+    } else {
+      mux.answer(id, Bytes::adopt(std::string(what > 128 ? 17'000 : what, 'x')));
+    }
     forget(id);
   }
   void add(CallId id, const Bytes& message) {
@@ -131,6 +146,11 @@ struct Side_ final : MuxEvents {
     check(user == this);
     add(id, message);
     act(id);
+  }
+  void on_answer(CallId id, void* user, Bytes message) override {
+    on_message(id, user, std::move(message));
+    // It may have been given up inside.
+    if (find(id) != nullptr) on_status(id, user, {});
   }
   void on_half_close(CallId id, void* user) override {
     check(user == this && find(id) != nullptr && !find(id)->half_closed);
@@ -197,10 +217,10 @@ void hostile(std::string_view input) {
 }
 
 void honest(std::string_view input) {
-  Side_ a(Side::dialler);
-  Side_ b(Side::acceptor);
   Script script{input};
-  script.next();
+  std::uint8_t minors = script.next();
+  Side_ a(Side::dialler, (minors & 2) != 0 ? 1 : version_minor);
+  Side_ b(Side::acceptor, (minors & 4) != 0 ? 1 : version_minor);
   a.script = b.script = &script;
   auto move = [](Side_& from, Side_& to, std::size_t most, std::size_t piece) {
     auto bytes = from.take(most);
