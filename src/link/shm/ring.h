@@ -176,7 +176,7 @@ class RingReader {
   RingReader(RingWords<Atomics>& words, const char* data, std::size_t size) : words_(words), data_(data), size_(size) {}
 
   /// True when look() would find something, or something wrong. One load.
-  [[nodiscard]] bool peek() const { return words_.head.load(std::memory_order_relaxed) != head_; }
+  [[nodiscard]] bool peek() const { return words_.head.load(std::memory_order_relaxed) != tail_; }
   /// Reads the writer's index, once, and says how many bytes may be read.
   std::size_t look() {
     std::uint64_t head = words_.head.load(std::memory_order_acquire);
