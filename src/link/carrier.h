@@ -5,6 +5,7 @@
 #include <sys/uio.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 
 #include "base/status.h"
@@ -20,6 +21,8 @@ class Carrier {
     /// `bytes` hold until it returns; what the link needs longer it copies. They may lie in memory that the peer can write:
     /// each byte is read once. As few calls as possible: what is there, in one piece.
     virtual void on_bytes(std::string_view bytes) = 0;
+    /// How many frames have come so far; 0: not known. A carrier that chooses how much to tell at once goes by it.
+    [[nodiscard]] virtual std::uint64_t frames_received() const { return 0; }
     /// write() may be tried again after it took less than all.
     virtual void on_writable() = 0;
     /// The peer is gone, or the carrier broke. Nothing comes after.

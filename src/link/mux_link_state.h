@@ -170,6 +170,7 @@ struct MuxLink::State final : wire::MuxEvents, Carrier::Events, loop::Runnable {
   // --- What the carrier tells ---
 
   void on_bytes(std::string_view bytes) override;
+  [[nodiscard]] std::uint64_t frames_received() const override { return mux.frames_received(); }
 
   void on_writable() override {
     if (closed) return;

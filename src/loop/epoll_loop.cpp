@@ -206,6 +206,8 @@ void EpollLoop::drop(Poller& poller) {
   poller.loop_ = nullptr;
 }
 
+bool EpollLoop::shares_core() const { return state_->cores == 1 || state_->policy.is_crowded(now()); }
+
 std::size_t EpollLoop::polled() const { return state_->pollers.size() - state_->holes; }
 
 bool EpollLoop::rest_pollers(Rest which) {
@@ -254,10 +256,11 @@ bool EpollLoop::spin(Instant wake_at) {
   }
   if (wake_at.ns == 0) return false;
   Instant start = refresh_now();
-  if (state.policy.wants_delay(start)) state.policy.delay(start, state.run_delay.total_ns());
+  if (state.cores == 0) state.cores = os::usable_cores();
+  // On one core the peer's time is our delay. There it is the yield that lets everybody run.
+  if (state.cores > 1 && state.policy.wants_delay(start)) state.policy.delay(start, state.run_delay.total_ns());
   Duration budget = state.policy.budget(start);
   if (budget.count() > 0 && start < wake_at) {
-    if (state.cores == 0) state.cores = os::usable_cores();
     Instant until = std::min(start + budget, wake_at);
     do {
       if (state.cores == 1) {

@@ -104,6 +104,8 @@ class EpollLoop final : public Loop, public Clock {
 
   /// Looks at `poller` in each turn from now on, until it rests. Twice is once.
   void poll_more(Poller& poller);
+  /// Whom we wake may have to run where we do: better to wake it when there is nothing left to do here. As last seen.
+  [[nodiscard]] bool shares_core() const;
   /// How many pollers are looked at now.
   [[nodiscard]] std::size_t polled() const;
 

@@ -32,6 +32,8 @@ class SpinPolicy {
   /// The budget was spent for nothing.
   void missed();
 
+  /// Others want the core, so nobody spins.
+  [[nodiscard]] bool is_crowded(Instant now) const { return now < crowded_until_; }
   /// True when it is time to tell delay() again.
   [[nodiscard]] bool wants_delay(Instant now) const { return now >= next_sample_; }
   /// How long the thread has waited for a core in all its life; nothing where that is not known.

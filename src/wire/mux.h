@@ -122,6 +122,8 @@ class Mux {
   /// Takes what was read. An error is the end of the link: data_loss (a broken frame), resource_exhausted (a limit of the
   /// link), failed_precondition (another version). `bytes` are read once and not kept: they need to hold during the call only.
   Result<void> receive(std::string_view bytes);
+  /// How many frames have come so far.
+  [[nodiscard]] std::uint64_t frames_received() const;
   [[nodiscard]] bool has_output() const;
   /// Fills up to `count` vectors with what to write next; returns how many. They hold until written(). Before the peer's
   /// HELLO has come there is nothing but our own.

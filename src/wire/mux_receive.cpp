@@ -58,6 +58,8 @@ std::string_view Mux::State::own(std::string_view payload) {
   return private_copy;
 }
 
+std::uint64_t Mux::frames_received() const { return state_->frames_received; }
+
 Result<void> Mux::State::receive(std::string_view bytes) {
   if (rest_bytes > 0) continue_rest(bytes);
   while (!bytes.empty()) {
@@ -114,6 +116,7 @@ Result<void> Mux::State::receive(std::string_view bytes) {
         bytes.remove_prefix(used);
       }
     }
+    frames_received++;
     if (owed_answers > owed_answers_max) {
       return fail(Code::resource_exhausted, "S1022",
                   fmt::format("wire: the peer is owed {} answers and reads none", owed_answers));

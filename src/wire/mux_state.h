@@ -87,6 +87,7 @@ struct Mux::State {
   bool goaway_sent = false;
   bool goaway_came = false;
   bool receiving = false;
+  std::uint64_t frames_received = 0;
   std::uint16_t minor;  // Before the peer's HELLO: ours. After it: the smaller one.
 
   CallTable<CallState> calls;

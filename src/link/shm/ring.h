@@ -106,9 +106,12 @@ class RingWriter {
   void publish() { words_.head.store(head_, std::memory_order_release); }
   /// After publish(): true when the reader sleeps, and is to be woken by whoever asks. True once for each sleep.
   [[nodiscard]] bool must_ring() {
+    return reader_sleeps() && words_.reader_sleeps.exchange(0, std::memory_order_relaxed) != 0;
+  }
+  /// The same, without taking it on: must_ring() is to be asked before the writer sleeps.
+  [[nodiscard]] bool reader_sleeps() const {
     Atomics::fence();
-    return words_.reader_sleeps.load(std::memory_order_relaxed) != 0 &&
-           words_.reader_sleeps.exchange(0, std::memory_order_relaxed) != 0;
+    return words_.reader_sleeps.load(std::memory_order_relaxed) != 0;
   }
 
   /// After write() took less than all: the reader is to ring once half of the ring is free. peek_room() must be asked

@@ -10,8 +10,13 @@ namespace shunt::link {
 
 namespace {
 
-/// What one link may read before the others of its loop have their turn.
-constexpr std::size_t turn_bytes_max = 512 << 10;
+/// What one link reads in a turn: about this many frames, so that the peer has something to do while we are at the rest, and
+/// the other links of the loop have their turn.
+constexpr std::size_t turn_frames = 16;
+constexpr std::size_t turn_bytes_min = 2 << 10;
+constexpr std::size_t turn_bytes_max = loop::EpollLoop::scratch_bytes;
+/// How long a sleeping peer may be left asleep while there is more to do for it.
+constexpr Duration bell_delay_max = std::chrono::microseconds(50);
 /// After so many sleeps the doorbell's pipe is emptied: at least 4096 rings fit, and each sleep is rung once at most.
 constexpr int calls_for_bell_max = 1024;
 
@@ -32,7 +37,7 @@ class RingCarrier final : public Carrier, private loop::Watch, private loop::Pol
 
   void start(Events& events) override {
     events_ = &events;
-    if (auto watched = loop_.watch(*this, woken_.get()); !watched) {
+    if (auto watched = loop_.watch(*this, woken_.get(), loop::Interest::reading); !watched) {
       break_later(std::string(watched.error().message()));
       return;
     }
@@ -52,7 +57,7 @@ class RingCarrier final : public Carrier, private loop::Watch, private loop::Pol
     }
     if (taken > 0) {
       writer_.publish();
-      if (writer_.must_ring()) ring();
+      wake_reader();
     }
     // Where there is room again already, the next turn finds it; else the bell tells.
     if (taken < wanted) wait_for_room();
@@ -92,7 +97,7 @@ class RingCarrier final : public Carrier, private loop::Watch, private loop::Pol
   // --- What it does then, once a turn ---
 
   [[nodiscard]] bool peek() const override {
-    return reader_.peek() || (waits_for_room_ && writer_.peek_room()) || !failure_.empty();
+    return reader_.peek() || bell_owed_ || (waits_for_room_ && writer_.peek_room()) || !failure_.empty();
   }
 
   bool poll() override {
@@ -111,35 +116,44 @@ class RingCarrier final : public Carrier, private loop::Watch, private loop::Pol
       events_->on_writable();
       if (gone || events_ == nullptr) return true;
     }
-    for (std::size_t taken = 0; taken < turn_bytes_max;) {
-      std::size_t there = reader_.look();
-      if (there == 0) {
-        if (reader_.is_broken()) {
-          end("shared memory: the peer wrote an index that can't be");
-          return true;
-        }
-        // All that the peer said has been heard.
-        if (!failure_.empty()) {
-          end(failure_);
-          return true;
-        }
-        if (reader_.must_ring_writer()) ring();
-        return did;
+    std::size_t there = reader_.look();
+    if (there == 0) {
+      if (bell_owed_) wake_reader();
+      if (reader_.is_broken()) {
+        end("shared memory: the peer wrote an index that can't be");
+        return true;
       }
-      did = true;
-      std::size_t size = std::min(there, loop::EpollLoop::scratch_bytes);
-      taken += size;
-      // Copied before anybody looks at it: the peer may still write there. The carrier may go inside the event.
-      loop::EpollLoop& loop = loop_;
-      std::string scratch = loop.take_scratch();
-      reader_.read(scratch.data(), size);
-      reader_.release();
+      // All that the peer said has been heard.
+      if (!failure_.empty()) {
+        end(failure_);
+        return true;
+      }
       if (reader_.must_ring_writer()) ring();
-      events_->on_bytes({scratch.data(), size});
-      loop.give_scratch(std::move(scratch));
-      if (gone || events_ == nullptr) return true;
+      return did;
     }
+    read(std::min(there, turn_bytes_));
     return true;
+  }
+
+  void read(std::size_t size) {
+    // Copied before anybody looks at it: the peer may still write there. The carrier may go inside the event.
+    bool* gone = gone_;
+    loop::EpollLoop& loop = loop_;
+    std::string scratch = loop.take_scratch();
+    reader_.read(scratch.data(), size);
+    reader_.release();
+    if (reader_.must_ring_writer()) ring();
+    std::uint64_t frames = events_->frames_received();
+    events_->on_bytes({scratch.data(), size});
+    loop.give_scratch(std::move(scratch));
+    if (*gone || events_ == nullptr) return;
+    choose_turn_bytes(size, events_->frames_received() - frames);
+  }
+
+  /// Goes by the size of the frames that came last. Fragments of large messages come several at a time.
+  void choose_turn_bytes(std::size_t size, std::uint64_t frames) {
+    frame_bytes_ = (3 * frame_bytes_ + (frames > 1 ? size / frames : size)) / 4;
+    turn_bytes_ = std::clamp(turn_frames * frame_bytes_, turn_bytes_min, turn_bytes_max);
   }
 
   // --- Sleep ---
@@ -151,6 +165,10 @@ class RingCarrier final : public Carrier, private loop::Watch, private loop::Pol
       reader_.end_sleep();
       return false;
     }
+    if (bell_owed_) {
+      bell_owed_ = false;
+      if (writer_.must_ring()) ring();
+    }
     if (reader_.must_ring_writer()) ring();
     calls_for_bell_++;
     return true;
@@ -159,6 +177,21 @@ class RingCarrier final : public Carrier, private loop::Watch, private loop::Pol
     waits_for_room_ = true;
     writer_.wait_for_room();
     calls_for_bell_++;
+  }
+
+  /// After publishing. On a shared core a peer that is woken takes the core from us: it is left asleep while there is more
+  /// to do for it.
+  void wake_reader() {
+    if (!writer_.reader_sleeps()) {
+      bell_owed_ = false;
+      return;
+    }
+    if (reader_.peek() && loop_.shares_core()) {
+      if (!std::exchange(bell_owed_, true)) bell_owed_since_ = loop_.now();
+      if (loop_.now() - bell_owed_since_ < bell_delay_max) return;
+    }
+    bell_owed_ = false;
+    if (writer_.must_ring()) ring();
   }
 
   void ring() {
@@ -189,6 +222,10 @@ class RingCarrier final : public Carrier, private loop::Watch, private loop::Pol
   Events* events_ = nullptr;
   bool* gone_ = nullptr;  // Set when it is destroyed inside an event.
   bool waits_for_room_ = false;
+  bool bell_owed_ = false;  // To a reader that sleeps.
+  Instant bell_owed_since_;
+  std::size_t frame_bytes_ = 128;
+  std::size_t turn_bytes_ = turn_bytes_min;
   int calls_for_bell_ = 0;  // Since the doorbell was emptied.
   std::string failure_;
 };
