@@ -11,8 +11,9 @@ struct Ask {
   std::int64_t bytes = 64;      // Of each message, words apart.
   std::int64_t in_flight = 1;   // How many calls at once.
   std::int64_t duration = 300;  // In ms.
+  std::int64_t pause_us = 0;    // Between two calls, one at a time: so that the callee sleeps when the next one comes.
 };
-SHUNT_FIELDS(Ask, target, message, bytes, in_flight, duration)
+SHUNT_FIELDS(Ask, target, message, bytes, in_flight, duration, pause_us)
 
 struct Figures {
   std::int64_t calls = 0;
@@ -67,9 +68,9 @@ std::size_t size_of(const Message& message) {
 
 /// One after the other. The answer is the next question: a message is given away, not copied.
 template <typename Message>
-shunt::Task<shunt::Result<void>> one_by_one(shunt::Client& echo, std::string_view command, std::size_t bytes,
-                                            Tally& tally) {
-  auto message = make<Message>(bytes);
+shunt::Task<shunt::Result<void>> one_by_one(shunt::Call& call, shunt::Client& echo, std::string_view command,
+                                            const Ask& ask, Tally& tally) {
+  auto message = make<Message>(static_cast<std::size_t>(ask.bytes));
   auto size = size_of(message);
   auto from = ticks();
   while (from < tally.until) {
@@ -79,6 +80,7 @@ shunt::Task<shunt::Result<void>> one_by_one(shunt::Client& echo, std::string_vie
     if (size_of(*answer) != size) co_return shunt::internal("a wrong answer");
     message = std::move(*answer);
     tally.answered(from, now);
+    if (ask.pause_us > 0 && !co_await call.sleep(std::chrono::microseconds(ask.pause_us))) break;
     from = ticks();
   }
   co_return {};
@@ -116,15 +118,15 @@ shunt::Task<shunt::Result<void>> many(shunt::Client& echo, std::string_view comm
   co_return {};
 }
 
-shunt::Task<shunt::Result<void>> run(shunt::Client& echo, const Ask& ask, double seconds, Tally& tally) {
+shunt::Task<shunt::Result<void>> run(shunt::Call& call, shunt::Client& echo, const Ask& ask, double seconds,
+                                     Tally& tally) {
   tally.began = ticks();
   tally.until = tally.began + span(seconds);
   tally.ended = tally.began;
-  auto bytes = static_cast<std::size_t>(ask.bytes);
   if (ask.in_flight <= 1) {
-    if (ask.message == "words") co_return co_await one_by_one<Words>(echo, "words", bytes, tally);
-    if (ask.message == "text") co_return co_await one_by_one<Text>(echo, "text", bytes, tally);
-    co_return co_await one_by_one<shunt::Bytes>(echo, "echo", bytes, tally);
+    if (ask.message == "words") co_return co_await one_by_one<Words>(call, echo, "words", ask, tally);
+    if (ask.message == "text") co_return co_await one_by_one<Text>(call, echo, "text", ask, tally);
+    co_return co_await one_by_one<shunt::Bytes>(call, echo, "echo", ask, tally);
   }
   if (ask.message == "words") co_return co_await many<Words>(echo, "words", ask, tally);
   if (ask.message == "text") co_return co_await many<Text>(echo, "text", ask, tally);
@@ -137,14 +139,14 @@ shunt::Task<shunt::Result<Figures>> measure(shunt::Call& call, Ask ask) {
   auto echo = call.service(ask.target);
   auto seconds = static_cast<double>(ask.duration) / 1e3;
   Tally warm_up;
-  if (auto done = co_await run(echo, ask, seconds / 5, warm_up); !done) co_return std::move(done).error();
+  if (auto done = co_await run(call, echo, ask, seconds / 5, warm_up); !done) co_return std::move(done).error();
   auto before = co_await echo.call<Cpu>("cpu");
   if (!before) co_return std::move(before).error();
   bool is_here = before->pid == getpid();
   auto mine = [&] { return bench::cpu_seconds(is_here ? CLOCK_THREAD_CPUTIME_ID : CLOCK_PROCESS_CPUTIME_ID); };
   auto began_with = mine();
   Tally tally;
-  if (auto done = co_await run(echo, ask, seconds, tally); !done) co_return std::move(done).error();
+  if (auto done = co_await run(call, echo, ask, seconds, tally); !done) co_return std::move(done).error();
   auto used = mine() - began_with;
   auto after = co_await echo.call<Cpu>("cpu");
   if (!after) co_return std::move(after).error();

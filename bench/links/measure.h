@@ -4,9 +4,10 @@
 //
 // Every program takes the same arguments, and measures one row:
 //
-//   PROGRAM VARIANT BYTES IN_FLIGHT SECONDS awake|asleep split|one
+//   PROGRAM VARIANT BYTES IN_FLIGHT SECONDS awake|asleep split|one [PAUSE]
 //
-// split: the caller on core 0, the callee on core 1; one: both on core 0. awake: who waits spins; asleep: it blocks.
+// split: the caller on core 0, the callee on core 1; one: both on core 0. awake: who waits spins; asleep: it blocks. PAUSE:
+// so many µs between two calls, so that the callee sleeps deeply when the next one comes (the raw doorbells alone know it).
 
 #include <pthread.h>
 #include <sched.h>
@@ -127,6 +128,7 @@ struct Ask {
   double seconds = 0.3;
   bool is_awake = false;
   bool is_one_core = false;
+  unsigned pause_us = 0;
 };
 
 [[noreturn]] inline void give_up(std::string_view why) {
@@ -141,7 +143,8 @@ inline Ask ask_of(int argc, char** argv) {
           .in_flight = std::strtoull(argv[3], nullptr, 10),
           .seconds = std::strtod(argv[4], nullptr),
           .is_awake = std::string_view(argv[5]) == "awake",
-          .is_one_core = std::string_view(argv[6]) == "one"};
+          .is_one_core = std::string_view(argv[6]) == "one",
+          .pause_us = argc > 7 ? static_cast<unsigned>(std::strtoul(argv[7], nullptr, 10)) : 0};
 }
 
 /// Which clocks count: of the caller, of the callee if it has one of its own, and of whoever stands between them.

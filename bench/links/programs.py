@@ -110,8 +110,8 @@ class Programs:
                 variant, environment["SHUNT_BENCH_SERVER"] = nats.url, str(nats.process.pid)
                 if len(os.sched_getaffinity(0)) > 1:
                     pin(nats.process.pid, 0 if row.cores == "one" else 1)
-            done = subprocess.run([str(program), variant, str(row.bytes), str(row.in_flight), str(seconds), row.waiting, row.cores],
-                                  capture_output=True, text=True, check=False, timeout=seconds + 20, env=environment)
+            done = subprocess.run([str(program), variant, str(row.bytes), str(row.in_flight), str(seconds), row.waiting, row.cores, str(row.pause_us)],
+                                  capture_output=True, text=True, check=False, timeout=8 + 40 * seconds, env=environment)
         except (OSError, subprocess.TimeoutExpired) as why:
             return failed(why)
         if done.returncode != 0 or not done.stdout.strip():
@@ -182,7 +182,7 @@ class House:
             if pid and len(os.sched_getaffinity(0)) > 1:
                 pin(pid, 0 if row.cores == "one" else 1)
             figures = self.node.call("measure", service=f"links.{caller}", target=callee, message=row.message, bytes=row.bytes,
-                                     in_flight=row.in_flight, duration=int(seconds * 1000))
+                                     in_flight=row.in_flight, duration=int(seconds * 1000), pause_us=row.pause_us)
         except SystemExit as why:
             return failed(str(why).splitlines()[0])
         if callee == "near":

@@ -19,6 +19,7 @@ class Row:
     in_flight: int = 1
     waiting: str = "asleep"  # awake: who waits spins. asleep: it blocks.
     cores: str = "split"     # split: caller on core 0, callee on core 1. one: both on core 0.
+    pause_us: int = 0        # Between two calls, so that the callee sleeps deeply.
     message: str = "bytes"   # For the house: "bytes", or a C++ type: "words", "text".
 
     @property
@@ -28,7 +29,8 @@ class Row:
     @property
     def what(self):
         """What tells apart two rows of one who, distance, size and number."""
-        return {"words": "typed", "text": "typed"}.get(self.message, self.variant)
+        what = {"words": "typed", "text": "typed"}.get(self.message, self.variant)
+        return f"{what}, rested" if self.pause_us else what
 
     def key(self):
         return (self.who, self.distance, self.what, self.bytes, self.in_flight, self.waiting, self.cores)
@@ -63,6 +65,8 @@ def shm_rows():
         *grid("raw pipe", "shm", "raw", "pipe", sizes=(64,), flights=(1,)),
         *asleep_on_one_core("raw eventfd", "shm", "raw", "eventfd"),
         *grid("raw eventfd", "shm", "raw", "eventfd", sizes=(64,), flights=(1,)),
+        *grid("raw pipe", "shm", "raw", "pipe", sizes=(64,), flights=(1,), pause_us=300),
+        *grid("shunt", "shm", "node", "far-driver to far", sizes=(64,), flights=(1,), pause_us=300),
         *grid("shunt", "shm", "node", "far-driver to far", "awake"),
         *asleep_on_one_core("shunt", "shm", "node", "far-driver to far", sizes=SIZES),
         *grid("shunt", "shm", "node", "driver to far", "awake", sizes=(64,)),
@@ -80,9 +84,9 @@ def unix_rows():
         *grid("raw socket", "unix", "raw", "unix"),
         *asleep_on_one_core("raw socket", "unix", "raw", "unix", sizes=SIZES),
         *grid("raw socket", "unix", "raw", "unix", "awake", sizes=(64,)),
-        *grid("shunt", "unix", "node", "far-driver to far"),
-        *asleep_on_one_core("shunt", "unix", "node", "far-driver to far", sizes=SIZES),
-        *grid("shunt", "unix", "node", "driver to far", sizes=(64,)),
+        *grid("shunt", "unix", "node", "far-driver to far-unix"),
+        *asleep_on_one_core("shunt", "unix", "node", "far-driver to far-unix", sizes=SIZES),
+        *grid("shunt", "unix", "node", "driver to far-unix", sizes=(64,)),
         *grid("shunt link", "unix", "link", "unix"),
         *asleep_on_one_core("shunt link", "unix", "link", "unix", sizes=SIZES),
         *grid("ZeroMQ", "unix", "zeromq", "ipc"),
