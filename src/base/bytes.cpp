@@ -4,8 +4,14 @@
 #include <new>
 
 #include "base/check.h"
+#include "base/pool.h"
 
 namespace shunt {
+
+namespace {
+/// A larger block is malloc's.
+constexpr std::size_t pooled_bytes_max = 2048;
+}  // namespace
 
 struct Bytes::StringBlock : Block {
   std::string text;
@@ -17,7 +23,14 @@ struct Bytes::ExternalBlock : Block {
 };
 
 Bytes::Block* Bytes::make_block(std::size_t size) {
-  auto* block = new (::operator new(sizeof(Block) + size)) Block;
+  std::size_t all = sizeof(Block) + size;
+  if (all <= pooled_bytes_max) {
+    auto* block = new (allocate_pooled(all)) Block;
+    block->pooled_bytes = static_cast<std::uint32_t>(all);
+    block->destroy = [](Block* self) { free_pooled(self, self->pooled_bytes); };
+    return block;
+  }
+  auto* block = new (::operator new(all)) Block;
   block->destroy = [](Block* self) { ::operator delete(self); };
   return block;
 }

@@ -63,7 +63,8 @@ class Bytes {
  private:
   struct Block {
     std::atomic<std::uint32_t> count{1};
-    void (*destroy)(Block*);
+    std::uint32_t pooled_bytes = 0;  // Of a block from the pool, itself included.
+    void (*destroy)(Block*) = nullptr;
   };
   /// With room for `size` bytes behind it.
   static Block* make_block(std::size_t size);

@@ -33,37 +33,10 @@ void MuxLink::State::on_open(wire::CallId id, const wire::OpenFrame& frame, Byte
     finish_unbegun(id, Code::deadline_exceeded, "S1004", "the deadline had passed when the call arrived");
     return;
   }
-  call::Principal principal;
-  const call::Principal* who = &options.peer;
-  if (options.trust_principal) {
-    bool bare = frame.principal_user.empty() && frame.token.empty();
-    if (bare && frame.path != 0) {
-      who = &principal_of_path(frame);
-    } else {
-      principal = told_principal(frame);
-      principal.user = frame.principal_user;
-      principal.token = frame.token.substr(0, call::token_bytes_max);
-      who = &principal;
-    }
-  } else if (!frame.token.empty()) {
-    // The token is signed, so it may be handed on by somebody who is not believed.
-    principal = options.peer;
-    principal.token = frame.token.substr(0, call::token_bytes_max);
-    who = &principal;
-  }
-  Metadata metadata;
-  if (!frame.metadata.empty()) metadata = owned(frame.metadata);
-
-  auto* call = new InCall(*this);
-  call->id = id;
-  mux.set_user(id, static_cast<Node*>(call));
-  stats.calls_opened++;
   call::Open open;
   open.service = frame.service;
   open.command = frame.command;
-  open.metadata = metadata.empty() ? nullptr : &metadata;
   open.deadline = deadline;
-  open.principal = who;
   open.grant = frame.grant;
   open.hops = frame.hops;
   open.encoding = frame.encoding == 1 ? call::Encoding::proto : call::Encoding::json;
@@ -74,13 +47,40 @@ void MuxLink::State::on_open(wire::CallId id, const wire::OpenFrame& frame, Byte
   }
   opening.last = last ? Last::yes : Last::no;
 
+  bool is_bare = frame.token.empty() && (!options.trust_principal || (frame.path != 0 && frame.principal_user.empty()));
+  if (is_bare && frame.metadata.empty()) {
+    open.principal = options.trust_principal ? &principal_of_path(frame) : &options.peer;
+    begin(id, open, std::move(opening));
+    return;
+  }
+  call::Principal principal = options.peer;
+  if (options.trust_principal) {
+    principal = told_principal(frame);
+    principal.user = frame.principal_user;
+  }
+  // It is signed, so it may be handed on by somebody who is not believed.
+  if (!frame.token.empty()) principal.token = frame.token.substr(0, call::token_bytes_max);
+  open.principal = &principal;
+  Metadata metadata;
+  if (!frame.metadata.empty()) {
+    metadata = owned(frame.metadata);
+    open.metadata = &metadata;
+  }
+  begin(id, open, std::move(opening));
+}
+
+void MuxLink::State::begin(wire::CallId id, const call::Open& open, call::Opening opening) {
+  auto* call = new InCall(*this);
+  call->id = id;
+  mux.set_user(id, static_cast<Node*>(call));
+  stats.calls_opened++;
   bool gone = false;
   call->gone = &gone;
   service.begin(call::IncomingHandle(call), open, std::move(opening));
   if (gone) return;
   call->gone = nullptr;
   call->beginning = false;
-  if (!call->over && !call->finished && !deadline.is_never()) loop.arm(*call, deadline.at());
+  if (!call->over && !call->finished && !open.deadline.is_never()) loop.arm(*call, open.deadline.at());
 }
 
 call::Principal MuxLink::State::told_principal(const wire::OpenFrame& frame) {

@@ -237,6 +237,9 @@ struct MuxLink::State final : wire::MuxEvents, Carrier::Events, loop::Runnable {
 
   void on_open(wire::CallId id, const wire::OpenFrame& frame, Bytes* first, bool last) override;
 
+  /// Hands a call to the service. What `open` borrows holds until it returns.
+  void begin(wire::CallId id, const call::Open& open, call::Opening opening);
+
   void finish_unbegun(wire::CallId id, Code code, std::string_view error, std::string_view message) {
     wire::StatusFrame status;
     status.code = code;

@@ -14,55 +14,13 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/pool.h"
 
 namespace shunt::loop {
 
-namespace detail {
-
-// Kept frames by size class; trivial, so that reaching it needs no guard. Until the first slow allocation of a thread, and
-// again while it ends, kept_max is 0: nothing is kept that nobody would free.
-struct FreeFrame {
-  FreeFrame* next;
-};
-struct FramePool {
-  static constexpr std::size_t class_bytes = 64;
-  static constexpr std::size_t class_count = 32;
-  FreeFrame* free[class_count];
-  std::uint32_t kept[class_count];
-  std::uint32_t kept_max;
-};
-extern constinit thread_local FramePool frames;
-void* allocate_slowly(std::size_t size);
-
-}  // namespace detail
-
-/// Frames of coroutines and other small objects of calls, reused by size. Per thread; what one thread made another may
-/// free.
-inline void* allocate_frame(std::size_t size) {
-  using detail::FramePool;
-  std::size_t index = (size - 1) / FramePool::class_bytes;
-  FramePool& pool = detail::frames;
-  if (index < FramePool::class_count && pool.free[index] != nullptr) {
-    auto* frame = pool.free[index];
-    pool.free[index] = frame->next;
-    pool.kept[index]--;
-    return frame;
-  }
-  return detail::allocate_slowly(size);
-}
-inline void free_frame(void* frame, std::size_t size) noexcept {
-  using detail::FramePool;
-  std::size_t index = (size - 1) / FramePool::class_bytes;
-  FramePool& pool = detail::frames;
-  if (index < FramePool::class_count && pool.kept[index] < pool.kept_max) {
-    auto* free = static_cast<detail::FreeFrame*>(frame);
-    free->next = pool.free[index];
-    pool.free[index] = free;
-    pool.kept[index]++;
-    return;
-  }
-  ::operator delete(frame);
-}
+/// Frames of coroutines and other small objects of calls: from the pool of the thread.
+inline void* allocate_frame(std::size_t size) { return allocate_pooled(size); }
+inline void free_frame(void* frame, std::size_t size) noexcept { free_pooled(frame, size); }
 
 namespace detail {
 

@@ -10,12 +10,13 @@ namespace shunt::wire {
 namespace {
 /// The last eight bytes of a text, or all of it: where names that are alike differ.
 std::uint64_t tail(std::string_view text) {
-  std::uint64_t word = text.size();
-  if (text.size() >= 8) {
+  std::uint64_t size = text.size();
+  if (size >= 8) {
     std::uint64_t last = 0;
-    std::memcpy(&last, text.data() + text.size() - 8, 8);
-    return word ^ last;
+    std::memcpy(&last, text.data() + size - 8, 8);
+    return size ^ last;
   }
+  std::uint64_t word = size;
   for (char c : text) word = word << 8 | static_cast<unsigned char>(c);
   return word;
 }

@@ -41,21 +41,27 @@ class CallTable {
       free_.pop_back();
     }
     entry->id = id;
-    if (place(entry) > crowded) spread();
+    if (std::size_t probes = place(entry); probes > crowded) spread();
     count_++;
     return *entry;
   }
 
   void remove(Entry& entry) {
     std::size_t hole = home(entry.id);
-    while (slots_[hole] != &entry) hole = next(hole);
-    // Moves back what the hole would hide, so that no tombstones are needed.
-    for (std::size_t i = next(hole); slots_[i] != nullptr; i = next(i)) {
-      std::size_t wanted = home(slots_[i]->id);
-      bool stays = hole <= i ? (hole < wanted && wanted <= i) : (hole < wanted || wanted <= i);
-      if (stays) continue;
-      slots_[hole] = slots_[i];
-      hole = i;
+    if (slots_[hole] != &entry) {
+      displaced_--;
+      while (slots_[hole] != &entry) hole = next(hole);
+    }
+    // Moves back what the hole would hide, so that no tombstones are needed. Mostly all are at home, and nothing is hidden.
+    if (displaced_ > 0) {
+      for (std::size_t i = next(hole); slots_[i] != nullptr; i = next(i)) {
+        std::size_t wanted = home(slots_[i]->id);
+        bool stays = hole <= i ? (hole < wanted && wanted <= i) : (hole < wanted || wanted <= i);
+        if (stays) continue;
+        if (wanted == hole) displaced_--;
+        slots_[hole] = slots_[i];
+        hole = i;
+      }
     }
     slots_[hole] = nullptr;
     count_--;
@@ -88,6 +94,7 @@ class CallTable {
     std::size_t probes = 0;
     for (; slots_[i] != nullptr; i = next(i)) probes++;
     slots_[i] = entry;
+    if (probes > 0) displaced_++;
     return probes;
   }
   void grow() { rebuild(slots_.size() * 2); }
@@ -100,8 +107,9 @@ class CallTable {
     std::swap(old, slots_);
     shift_ = 64 - std::countr_zero(size);
     // The address makes the places those of this process, which a peer does not know.
-    factor_ = hashed_ ? 0x9e3779b97f4a7c15ULL ^ (reinterpret_cast<std::uintptr_t>(this) << 12)
-                      : std::uint64_t{1} << shift_;
+    factor_ =
+        hashed_ ? 0x9e3779b97f4a7c15ULL ^ (reinterpret_cast<std::uintptr_t>(this) << 12) : std::uint64_t{1} << shift_;
+    displaced_ = 0;
     for (Entry* entry : old) {
       if (entry != nullptr) place(entry);
     }
@@ -117,6 +125,7 @@ class CallTable {
   std::vector<Own<Entry>> entries_;
   std::vector<Entry*> free_;
   std::size_t count_ = 0;
+  std::size_t displaced_ = 0;  // How many are not in the first place that they want.
 };
 
 }  // namespace shunt::wire

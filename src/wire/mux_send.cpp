@@ -21,15 +21,19 @@ constexpr std::size_t outboxes_kept_max = 64;
 
 // --- Sending ---
 
+void Mux::State::tell_path(const OpenFrame& open) {
+  last_path = path_number(open);
+  Path& path = paths_told[last_path];
+  if (path.is(open)) return;
+  path = {std::string(open.service), std::string(open.command), std::string(open.principal_service),
+          open.principal_kind, true};
+  control_frame_with(FrameType::path, last_path, [&](std::string& out) { encode_path(open, out); });
+}
+
 bool Mux::State::open_by_path(CallState& call, const OpenFrame& open, const Bytes* first, bool last) {
-  std::uint16_t number = path_number(open);
   if (paths_told.empty()) paths_told.resize(paths_max + 1);
-  Path& path = paths_told[number];
-  if (!path.is(open)) {
-    path = {std::string(open.service), std::string(open.command), std::string(open.principal_service),
-            open.principal_kind, true};
-    control_frame_with(FrameType::path, number, [&](std::string& out) { encode_path(open, out); });
-  }
+  if (!paths_told[last_path].is(open)) tell_path(open);
+  std::uint16_t number = last_path;
   encoded.clear();
   if (has_extra(open)) encode_extra(open, encoded);
   bool with = first != nullptr && is_direct(first->size());

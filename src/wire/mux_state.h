@@ -119,6 +119,7 @@ struct Mux::State {
   std::string encoded;                   // A payload that is being written.
   std::size_t owed_answers = 0;
   std::vector<Path> paths_told;
+  std::uint16_t last_path = 0;  // Mostly the next call takes it too.
 
   // --- What has come ---
 
@@ -207,6 +208,8 @@ struct Mux::State {
 
   // --- Sending ---
 
+  /// Makes last_path the number of the opening's names, and tells the peer where it does not know it.
+  void tell_path(const OpenFrame& open);
   /// Begins a call by CALL. Whether the message was taken along: else it goes by send().
   bool open_by_path(CallState& call, const OpenFrame& open, const Bytes* first, bool last);
   /// Incoming calls: `last` says that the status follows, which needs no credit.
