@@ -46,6 +46,9 @@ class Routing {
  public:
   std::uint64_t revision = 0;
   bool expose_all = false;  ///< `--dev`: the gateway reaches every service.
+  /// For calls that another node hands to this one: that node has checked what the caller may use, here counts whom the
+  /// callee lets in. Its instances are all of this node.
+  bool from_peers = false;
   std::unordered_map<std::string, std::shared_ptr<const Route>> routes;  ///< By full name.
   /// Where calls are measured by path; made once for a node. nullptr: each router measures for itself.
   std::shared_ptr<PathStats> paths;

@@ -110,6 +110,18 @@ Result<void> Routing::permit(const Principal& caller, const Route& callee, std::
       return denied("the call has no principal");
   }
   if (caller.service == target.full_name) return {};
+  if (from_peers) {
+    // "app.service", or the app's name.
+    const std::string_view app = std::string_view(caller.service).substr(0, caller.service.find('.'));
+    const bool lets_in = target.allow_all || (target.allow.empty() && app == target.app) ||
+                         std::ranges::any_of(target.allow, [&](const std::string& name) {
+                           return name == caller.service || name == app ||
+                                  (app == target.app && fmt::format("{}.{}", app, name) == caller.service);
+                         });
+    if (lets_in) return {};
+    return denied(fmt::format(R"(the callee does not let it in; add "{}" to the "allow" of {})", caller.service,
+                              target.full_name));
+  }
   auto found = routes.find(caller.service);
   if (found == routes.end()) return denied("the caller is not in the routing table any more");
   const auto& self = *found->second->definition;

@@ -91,6 +91,23 @@ void add_run(CLI::App& app, Raw& raw) {
       ->type_name("HOW");
   run->add_option("--tokens", raw.run.tokens, "File of bearer tokens for services with \"auth\": \"token\"")
       ->type_name("FILE");
+  run->add_option(
+         "--peer", raw.run.peers,
+         "Another node, whose services are called like those here: grpc://HOST:PORT, grpcs:// over TLS; may be "
+         "given several times (SHUNT_PEER)")
+      ->type_name("URL")
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->take_all();
+  run->add_option("--peer-key", raw.run.peer_key,
+                  "File of the secret that all nodes share; without it peers come from loopback only "
+                  "(SHUNT_PEER_KEY_FILE)")
+      ->type_name("FILE");
+  run->add_option("--peer-ca", raw.run.peer_ca, "With grpcs://: trust nodes signed by these (default: the system's)")
+      ->type_name("FILE");
+  run->add_option("--node-name", raw.run.node_name,
+                  "What other nodes call this one (SHUNT_NODE_NAME; default: the host's name)")
+      ->type_name("NAME");
   run->add_option("--loops", raw.run.loops, "Serving loops (default: one for each core it may use)")
       ->type_name("N")
       ->check(CLI::Range(1U, 1024U));
@@ -342,6 +359,28 @@ Result<void> finish_tls(Raw& raw, const Settings& settings) {
   return {};
 }
 
+Result<void> finish_peers(Raw& raw, const Settings& settings) {
+  node::RunOptions& run = raw.run;
+  if (run.peers.empty()) run.peers = settings.peers;
+  for (const std::string& each : run.peers) {
+    const std::string_view text = each;
+    const bool known = text.starts_with("grpc://") || text.starts_with("grpcs://");
+    if (!known || !is_listen_address(text.substr(std::min(text.size(), text.find("//") + 2))))
+      return fail(
+          Code::invalid_argument, "S5064",
+          fmt::format("--peer {}: is not grpc://HOST:PORT (grpcs:// over TLS), such as grpc://10.0.0.2:8080.", each));
+  }
+  if (run.peer_key.empty()) run.peer_key = settings.peer_key;
+  if (run.node_name.empty()) run.node_name = settings.node_name;
+  if (run.node_name.size() > 64 ||
+      std::ranges::any_of(run.node_name, [](char c) { return static_cast<unsigned char>(c) <= 0x20 || c == 0x7f; }))
+    return fail(Code::invalid_argument, "S5016",
+                fmt::format("--node-name '{}': is at most 64 characters, without spaces.", run.node_name));
+  for (std::string* path : {&run.peer_key, &run.peer_ca})
+    if (!path->empty()) *path = absolute(*path);
+  return {};
+}
+
 Result<Command> finish_run(Raw& raw, const Settings& settings, const Environment& environment) {
   node::RunOptions& run = raw.run;
   for (const std::string& each : run.listen)
@@ -350,6 +389,7 @@ Result<Command> finish_run(Raw& raw, const Settings& settings, const Environment
                   fmt::format("--listen {}: is not ADDR:PORT, such as 127.0.0.1:8080 or [::1]:8080.", each));
   if (run.listen.empty()) run.listen = settings.listen;
   SHUNT_CHECK(finish_tls(raw, settings));
+  SHUNT_CHECK(finish_peers(raw, settings));
   SHUNT_TRY(run.data, data_folder(raw, settings, environment));
   if (raw.dev || raw.no_dev) {
     run.dev = raw.dev;

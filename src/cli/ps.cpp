@@ -56,6 +56,40 @@ Cell error_cell(const json& object) {
   return {std::move(text), Paint::red};
 }
 
+/// The nodes beside this one.
+std::string render_peers(const std::vector<json>& peers, const Style& style) {
+  if (peers.empty()) return "";
+  Table table({{"PEER", Align::left},
+               {"NODE", Align::left},
+               {"STATE", Align::left},
+               {"LINKS", Align::right},
+               {"ROUND TRIP", Align::right},
+               {"IN FLIGHT", Align::right},
+               {"CALLS", Align::right},
+               {"SERVICES", Align::left},
+               {"LAST ERROR", Align::left}});
+  for (const json& peer : peers) {
+    const std::string address = text_of(peer, "address");
+    const std::string state = text_of(peer, "state");
+    const double round_trip_us = seconds_of(peer, "round_trip_us");
+    std::string services;
+    for (const json& each : list_of(peer, "services")) {
+      if (each.is_string()) services += (services.empty() ? "" : ", ") + printable(each.get<std::string>());
+    }
+    if (services.size() > 60) services = services.substr(0, services.rfind(',', 60)) + ", ...";
+    table.add({{address.empty() ? "(it dialled)" : address},
+               {text_of(peer, "name")},
+               {state, paint_of(state)},
+               {number_of(peer, "links")},
+               {round_trip_us > 0 ? fmt::format("{:.0f} us", round_trip_us) : "-"},
+               {number_of(peer, "in_flight")},
+               {number_of(peer, "served")},
+               {services},
+               error_cell(peer)});
+  }
+  return "\n" + table.render(style);
+}
+
 std::string node_line(const json& node, const Style& style) {
   std::string line = fmt::format("node {}, version {}, up {}", number_of(node, "pid"), number_of(node, "version"),
                                  format_age(seconds_of(node, "uptime_s")));
@@ -108,7 +142,8 @@ Result<std::string> render_ps(std::string_view answer, const Style& style) {
   const json node = root.value("node", json::object());
   std::string out = node_line(node, style);
   const auto services = list_of(root, "services");
-  if (services.empty()) return out + "no services\n";
+  const std::string peers = render_peers(list_of(root, "peers"), style);
+  if (services.empty()) return out + "no services\n" + peers;
   Table table({{"SERVICE", Align::left},
                {"TYPE", Align::left},
                {"BACKEND", Align::left},
@@ -119,7 +154,7 @@ Result<std::string> render_ps(std::string_view answer, const Style& style) {
                {"RESTARTS", Align::right},
                {"LAST ERROR", Align::left}});
   for (const json& service : services) add_service(table, service, number_of(node, "pid"));
-  return out + table.render(style);
+  return out + table.render(style) + peers;
 }
 
 std::string list_names(std::string_view answer, bool commands) {

@@ -74,6 +74,9 @@ Result<Settings> load_settings(const Environment& environment) {
     if (!is_listen_address(each))
       return fail(Code::invalid_argument, "S5009",
                   fmt::format("SHUNT_LISTEN has '{}', which is not ADDR:PORT, such as 127.0.0.1:8080.", each));
+  if (auto peers = non_empty(environment, "SHUNT_PEER")) settings.peers = split_list(*peers);
+  settings.peer_key = non_empty(environment, "SHUNT_PEER_KEY_FILE").value_or("");
+  settings.node_name = non_empty(environment, "SHUNT_NODE_NAME").value_or("");
   if (auto data = non_empty(environment, "SHUNT_DATA")) settings.data = *data;
   if (auto dev = non_empty(environment, "SHUNT_DEV")) {
     settings.dev = parse_bool(*dev);

@@ -20,6 +20,9 @@ struct Settings {
   std::string tls_key;              ///< SHUNT_TLS_KEY
   std::string tls_client_ca;        ///< SHUNT_TLS_CLIENT_CA
   std::string tls_client;           ///< SHUNT_TLS_CLIENT
+  std::vector<std::string> peers;   ///< SHUNT_PEER: one or several, with commas or spaces between.
+  std::string peer_key;             ///< SHUNT_PEER_KEY_FILE
+  std::string node_name;            ///< SHUNT_NODE_NAME
 };
 
 /// Errors: S5009, with the variable and what it may be.

@@ -184,7 +184,7 @@ void MuxLink::InCall::finish(Status status, Metadata trailers) {
     frame.message = status.message();
     frame.details = status.details();
     std::swap(frame.trailers, link.views);
-    if (beginning && !status.is_ok() && status.retry() == Retry::elsewhere) {
+    if ((beginning || link.options.refuses_late) && !status.is_ok() && status.retry() == Retry::elsewhere) {
       link.mux.refuse(id, frame);
     } else {
       // Begun, so not safe to move, whatever the status says that the handler hands on.

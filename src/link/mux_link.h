@@ -40,6 +40,9 @@ struct MuxLinkOptions {
   /// Who is calling, on calls that come in over this link, when the other side is a service: principal_kind and _service
   /// on the wire are not believed. When false (the other side is the node) they are.
   bool trust_principal = false;
+  /// The service behind is a router, which finishes a call with Retry::elsewhere only if no instance has begun it: that is
+  /// told as REFUSED outside begin() too.
+  bool refuses_late = false;
   call::Principal peer;
 };
 

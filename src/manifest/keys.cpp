@@ -93,7 +93,7 @@ constexpr std::array<std::string_view, 9> types_not_built_ = {
 
 // "/NAME/COMMAND" would lie under a path that the gateway answers itself; grpc is for "/grpc.health.v1.Health/Check".
 constexpr std::array<std::string_view, 6> reserved_paths_ = {"grpc", "healthz", "livez", "mcp", "metrics", "readyz"};
-constexpr std::array<std::string_view, 1> reserved_names_ = {"manager"};
+constexpr std::array<std::string_view, 2> reserved_names_ = {"directory", "manager"};
 
 }  // namespace
 

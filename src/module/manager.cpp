@@ -47,6 +47,20 @@ ordered_json to_json(const ServiceReport& service) {
           {"instances", instances}};
 }
 
+ordered_json to_json(const PeerReport& peer) {
+  return {{"address", peer.address},
+          {"name", peer.name},
+          {"node", peer.node},
+          {"state", peer.state},
+          {"software", peer.software},
+          {"links", peer.links},
+          {"round_trip_us", peer.round_trip_us},
+          {"in_flight", peer.in_flight},
+          {"served", peer.served},
+          {"last_error", peer.last_error},
+          {"services", peer.services}};
+}
+
 // The request as an object; an empty body is an empty object.
 loop::Task<Result<ordered_json>> request(call::ServerCall& call) {
   auto first = co_await call.receive();
@@ -112,7 +126,9 @@ loop::Task<Status> Manager::ps(call::ServerCall& call) {
   ordered_json node = {{"pid", report.pid},           {"version", report.version},   {"state", report.state},
                        {"uptime_s", report.uptime_s}, {"restarts", report.restarts}, {"last_crash", report.last_crash},
                        {"listen", report.listen},     {"data", report.data}};
-  co_await call.send(message({{"node", node}, {"services", services}}));
+  ordered_json peers = ordered_json::array();
+  for (const auto& peer : report.peers) peers.push_back(to_json(peer));
+  co_await call.send(message({{"node", node}, {"services", services}, {"peers", peers}}));
   co_return Status();
 }
 

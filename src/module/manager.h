@@ -49,6 +49,21 @@ struct ServiceReport {
   std::vector<InstanceReport> instances;
 };
 
+/// Another node, dialled by this one (address) or dialling it.
+struct PeerReport {
+  std::string address;  ///< As --peer gave it; empty for one that came by itself.
+  std::string name;
+  std::string node;   ///< Its id.
+  std::string state;  ///< connecting, ready, draining, lost, itself.
+  std::string software;
+  std::size_t links = 0;  ///< Loops with a link to it.
+  double round_trip_us = 0;
+  std::uint64_t in_flight = 0;
+  std::uint64_t served = 0;
+  std::string last_error;
+  std::vector<std::string> services;
+};
+
 struct NodeReport {
   std::int64_t pid = 0;
   std::string version;
@@ -59,6 +74,7 @@ struct NodeReport {
   std::vector<std::string> listen;
   std::string data;
   std::vector<ServiceReport> services;
+  std::vector<PeerReport> peers;
 };
 
 /// The protobuf types of a service.

@@ -38,6 +38,10 @@ std::vector<std::string> to_arguments(const RunOptions& options) {
   if (!options.tls_key.empty()) add("tls-key", options.tls_key);
   if (!options.tls_client_ca.empty()) add("tls-client-ca", options.tls_client_ca);
   if (!options.tls_client_required) add("tls-client-required", 0);
+  for (const auto& peer : options.peers) add("peer", peer);
+  if (!options.peer_key.empty()) add("peer-key", options.peer_key);
+  if (!options.peer_ca.empty()) add("peer-ca", options.peer_ca);
+  if (!options.node_name.empty()) add("node-name", options.node_name);
   if (!options.tokens.empty()) add("tokens", options.tokens);
   if (options.header_bytes_max) add("header-bytes-max", *options.header_bytes_max);
   if (options.body_bytes_max) add("body-bytes-max", *options.body_bytes_max);
@@ -82,6 +86,14 @@ Result<RunOptions> from_arguments(std::span<const std::string> arguments) {
       options.tls_client_ca = value;
     } else if (key == "tls-client-required") {
       options.tls_client_required = value == "1";
+    } else if (key == "peer") {
+      options.peers.push_back(value);
+    } else if (key == "peer-key") {
+      options.peer_key = value;
+    } else if (key == "peer-ca") {
+      options.peer_ca = value;
+    } else if (key == "node-name") {
+      options.node_name = value;
     } else if (key == "tokens") {
       options.tokens = value;
     } else if (key == "header-bytes-max") {

@@ -61,6 +61,7 @@ House::~House() {
   loops_->stop();
   gateways_.clear();
   loops_->forget_routing();
+  peers_ = nullptr;
   for (auto& hosted : services_) hosted->host = nullptr;
   manager_instance_ = nullptr;
   manager_ = nullptr;
@@ -139,6 +140,10 @@ loop::Task<bool> House::prepare() {
   }
   loops_ = std::move(*loops);
   paths_ = std::make_shared<call::PathStats>(loops_->all());
+  if (!load_peers()) {
+    finish(status_config);
+    co_return false;
+  }
 
   manager_ = make_own<module::Manager>(
       control_, log_,
@@ -157,7 +162,28 @@ loop::Task<bool> House::prepare() {
   manager_definition_ = std::move(definition);
   publish();
   co_await open_gateways();
+  peers_->start();
   co_return true;
+}
+
+bool House::load_peers() {
+  PeersOptions options;
+  options.urls = options_.peers;
+  options.key_file = options_.peer_key;
+  options.ca_file = options_.peer_ca;
+  options.certificate_file = options_.tls_cert;
+  options.certificate_key_file = options_.tls_key;
+  options.node_name = options_.node_name;
+  options.data = options_.data;
+  auto peers = Peers::create(
+      *loops_, std::move(options), [this](std::string_view level, std::string text) { say(level, std::move(text)); },
+      [this] { publish(); });
+  if (!peers) {
+    std::fprintf(stderr, "%s\n", peers.error().to_string().c_str());
+    return false;
+  }
+  peers_ = std::move(*peers);
+  return true;
 }
 
 bool House::load_manifests() {
@@ -334,6 +360,7 @@ loop::Task<void> House::open_gateways() {
         told = loop.now();
         log_.add({.service = "node", .level = "info", .text = "no TLS with a client: " + why.to_string()});
       };
+      if (i < loops_->serving()) hooks.tunnel = &peers_->tunnel(i);
       auto& gateway = gateways_[i];
       gateway = make_own<gateway::Gateway>(routing.loop, routing.router, *gateway_stats_, i, limits, std::move(hooks));
       gateway->set_tokens(tokens_);
@@ -470,6 +497,8 @@ void House::publish() {
     route->why_absent = hosted->host->why_absent();
     route->arrange();
   }
+  peers_->offer(*routing);
+  peers_->merge(*routing);
   loops_->install(std::move(routing));
 }
 
@@ -528,6 +557,8 @@ loop::Task<void> House::drain() {
   Duration limit = fast_ ? fast_drain : options_.drain_timeout.value_or(drain_timeout_default);
   Deadline deadline = Deadline::after(control_.refresh_now(), limit);
   say("info", fmt::format("draining, for at most {}", format_duration(limit)));
+  // Whoever calls from another node goes elsewhere from now on.
+  co_await peers_->say_draining(fast_ ? std::chrono::milliseconds(100) : std::chrono::seconds(1));
   // Gateways first: what they accepted is answered while everything still runs. Then the workers, then the modules.
   {
     loop::Scope gateways(control_);
@@ -537,6 +568,7 @@ loop::Task<void> House::drain() {
     }
     co_await gateways.join();
   }
+  co_await peers_->stop(Deadline::after(control_.refresh_now(), std::chrono::seconds(fast_ ? 1 : 5)));
   {
     Deadline workers = Deadline::after(control_.refresh_now(), std::chrono::seconds(fast_ ? 1 : 10));
     loop::Scope hosts(control_);
@@ -608,6 +640,7 @@ module::NodeReport House::report() {
     }
     report.services.push_back(std::move(service));
   }
+  if (peers_ != nullptr) report.peers = peers_->report();
   return report;
 }
 

@@ -22,6 +22,7 @@
 #include "node/certificates.h"
 #include "node/hosted_instance.h"
 #include "node/loops.h"
+#include "node/peers/peers.h"
 #include "node/run.h"
 #include "node/service_host.h"
 #include "supervisor/client.h"
@@ -63,6 +64,7 @@ class House final : public supervisor::ClientEvents {
   bool load_manifests();
   loop::Task<bool> open_listeners();
   bool load_certificates();
+  bool load_peers();
   loop::Task<void> open_gateways();
   loop::Task<void> watch_certificates();
   loop::Task<void> host_service(Hosted& hosted);
@@ -106,6 +108,7 @@ class House final : public supervisor::ClientEvents {
   Own<Certificates> certificates_;  ///< None: no listener speaks TLS.
   Own<gateway::GatewayStats> gateway_stats_;
   Own<Loops> loops_;
+  Own<Peers> peers_;
   Own<module::Manager> manager_;
   std::shared_ptr<HostedInstance> manager_instance_;
   std::shared_ptr<call::ServiceStats> manager_stats_ = std::make_shared<call::ServiceStats>();

@@ -26,6 +26,10 @@ struct RunOptions {
   std::string tls_key;                            ///< Its key.
   std::string tls_client_ca;                      ///< Who signs clients' certificates; empty: they are not asked.
   bool tls_client_required = true;                ///< Or optional.
+  std::vector<std::string> peers;                 ///< grpc://HOST:PORT each, or grpcs://.
+  std::string peer_key;                           ///< File of the secret that all nodes share; empty: none. Absolute.
+  std::string peer_ca;                            ///< PEM: whom grpcs:// trusts; empty: the system's. Absolute.
+  std::string node_name;                          ///< What other nodes call this one; empty: the host's name.
   std::string tokens;                             ///< File of bearer tokens for "auth": "token"; empty: none.
   std::optional<std::uint64_t> header_bytes_max;  ///< Of one request's header; beyond: 431.
   std::optional<std::uint64_t> body_bytes_max;    ///< Of one message; beyond: 413.

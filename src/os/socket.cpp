@@ -216,6 +216,40 @@ Result<TcpAddress> peer_address(int fd) {
   return to_address(address);
 }
 
+Result<std::vector<TcpAddress>> resolve_tcp(const TcpAddress& address) {
+  constexpr std::size_t addresses_max = 8;
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_NUMERICSERV;
+  addrinfo* found = nullptr;
+  const int error = ::getaddrinfo(address.host.c_str(), fmt::format("{}", address.port).c_str(), &hints, &found);
+  if (error != 0) {
+    return fail(Code::unavailable, "S5003",
+                fmt::format("{} is not found: {}", address.to_string(), ::gai_strerror(error)));
+  }
+  std::unique_ptr<addrinfo, void (*)(addrinfo*)> owner(found, ::freeaddrinfo);
+  std::vector<TcpAddress> all;
+  for (const int family : {AF_INET, AF_INET6}) {
+    for (const addrinfo* each = found; each != nullptr && all.size() < addresses_max; each = each->ai_next) {
+      std::array<char, NI_MAXHOST> host{};
+      if (each->ai_family != family ||
+          ::getnameinfo(each->ai_addr, each->ai_addrlen, host.data(), host.size(), nullptr, 0, NI_NUMERICHOST) != 0) {
+        continue;
+      }
+      all.push_back({host.data(), address.port});
+    }
+  }
+  if (all.empty()) return fail(Code::unavailable, "S5003", fmt::format("{} has no address", address.to_string()));
+  return all;
+}
+
+bool is_numeric(const TcpAddress& address) {
+  in_addr v4{};
+  in6_addr v6{};
+  const std::string host = address.host.substr(0, address.host.find('%'));
+  return ::inet_pton(AF_INET, host.c_str(), &v4) == 1 || ::inet_pton(AF_INET6, host.c_str(), &v6) == 1;
+}
+
 Result<Fd> connect_tcp(const TcpAddress& address) {
   auto target = resolve(address);
   if (!target) {

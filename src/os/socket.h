@@ -44,6 +44,12 @@ Result<TcpAddress> parse_tcp_address(std::string_view text);
 /// Errors: already_exists S5001 when the port is taken, saying what to type; S5003 for a host that does not resolve.
 Result<std::vector<Fd>> listen_tcp(const TcpAddress& address, std::size_t sockets, int backlog = 1024);
 
+/// The addresses of a host in numbers, IPv4 first, at most 8. Blocks as long as the system's resolver does, unless the host
+/// is one in numbers already. Errors: S5003 for a host that does not resolve.
+Result<std::vector<TcpAddress>> resolve_tcp(const TcpAddress& address);
+/// True for a host that needs no resolver.
+bool is_numeric(const TcpAddress& address);
+
 /// Begins to connect; the result does not block. When it is writable, finish_connect() says how it went. A host that is a
 /// name is looked up here, which may take as long as the system's resolver does.
 /// Errors: S5003 for a host that does not resolve; unavailable when the system knows at once that nobody is there.

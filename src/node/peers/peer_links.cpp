@@ -1,0 +1,58 @@
+#include "node/peers/peer_links.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "node/loops.h"
+
+namespace shunt::node {
+
+PeerLinks::PeerLinks(Loops& loops) : loops_(loops), slots_(loops.all()) {
+  for (Slot& slot : slots_) slot.crossings.resize(std::min(loops.serving(), crossed_loops_max));
+}
+
+void PeerLinks::opened(std::size_t loop_index, call::Link& link, Dialled dialled) {
+  auto& links = slots_[loop_index].links;
+  links.insert(dialled == Dialled::by_us ? links.begin() : links.end(), &link);
+  if (loop_index < crossed_loops_max) open_.fetch_or(std::uint64_t{1} << loop_index, std::memory_order_acq_rel);
+}
+
+void PeerLinks::closed(std::size_t loop_index, call::Link& link) {
+  auto& links = slots_[loop_index].links;
+  std::erase(links, &link);
+  if (links.empty() && loop_index < crossed_loops_max) {
+    open_.fetch_and(~(std::uint64_t{1} << loop_index), std::memory_order_acq_rel);
+  }
+}
+
+call::Link* PeerLinks::link(std::size_t loop_index) {
+  Slot& slot = slots_[loop_index];
+  if (!slot.links.empty()) return slot.links.front();
+  const std::uint64_t open = open_.load(std::memory_order_acquire);
+  if (open == 0) return nullptr;
+  // The next one that has, so that loops without a link do not all lean on one.
+  const auto turned = std::rotr(open, static_cast<int>(loop_index % crossed_loops_max));
+  const auto far = (loop_index + static_cast<std::size_t>(std::countr_zero(turned))) % crossed_loops_max;
+  auto& crossing = slot.crossings[far];
+  if (crossing == nullptr) {
+    crossing = link::CrossLoopLink::create(
+        loops_.at(loop_index).loop, loops_.at(far).loop, [self = weak_from_this(), far]() -> call::Link* {
+          auto links = self.lock();
+          return links == nullptr || links->slots_[far].links.empty() ? nullptr : links->slots_[far].links.front();
+        });
+  }
+  return crossing.get();
+}
+
+std::size_t PeerLinks::open_loops() const {
+  return static_cast<std::size_t>(std::popcount(open_.load(std::memory_order_acquire)));
+}
+
+std::shared_ptr<PeerLinks> PeerBook::of(const std::string& node) {
+  const std::lock_guard lock(mutex_);
+  auto& found = peers_[node];
+  if (found == nullptr) found = std::make_shared<PeerLinks>(loops_);
+  return found;
+}
+
+}  // namespace shunt::node
