@@ -33,6 +33,14 @@ ordered_json command_json(const call::CommandDefinition& command) {
           {"encoding", encodings[command.encoding == call::Encoding::proto ? 1 : 0]}};
 }
 
+ordered_json placement_json(const call::Placement& placement) {
+  ordered_json forbid = ordered_json::array();
+  for (const call::Distance each : call::distances) {
+    if (placement.forbid.has(each)) forbid.push_back(call::distance_name(each));
+  }
+  return {{"pin", placement.pin ? call::distance_name(*placement.pin) : ""}, {"forbid", std::move(forbid)}};
+}
+
 /// Reads what may be of any form; the first thing that is wrong is kept.
 class Reader {
  public:
@@ -136,6 +144,23 @@ Result<std::vector<call::Reach>> read_uses(const json& list) {
   return uses;
 }
 
+Result<call::Placement> read_placement(const json& object) {
+  if (!object.is_object()) return bad("'placement'");
+  Reader reader(object);
+  call::Placement placement;
+  std::string pin;
+  std::vector<std::string> forbid;
+  reader.text("pin", pin);
+  reader.texts("forbid", forbid);
+  if (!reader.wrong().empty()) return bad("'placement'");
+  // A distance that a later version has is none that this one would go.
+  placement.pin = call::distance_named(pin);
+  for (const std::string& name : forbid) {
+    if (const auto distance = call::distance_named(name)) placement.forbid.add(*distance);
+  }
+  return placement;
+}
+
 Result<ProtoPart> read_proto(const json& object) {
   if (!object.is_object()) return bad("'proto'");
   ProtoPart proto;
@@ -175,6 +200,7 @@ std::string write_definition(const call::ServiceDefinition& definition, const Pr
                         {"exposed", definition.exposed},
                         {"auth", auths[static_cast<std::size_t>(definition.auth)]},
                         {"timeout_ns", definition.timeout.count()},
+                        {"placement", placement_json(definition.placement)},
                         {"commands", std::move(commands)}};
   if (!proto.service.empty()) {
     ordered_json files = ordered_json::array();
@@ -210,6 +236,9 @@ Result<TravelledDefinition> read_definition(std::string_view text) {
   }
   if (const json* uses = reader.find("uses"); uses != nullptr) {
     SHUNT_TRY(definition.uses, read_uses(*uses));
+  }
+  if (const json* placement = reader.find("placement"); placement != nullptr) {
+    SHUNT_TRY(definition.placement, read_placement(*placement));
   }
   const json* commands = reader.find("commands");
   if (commands == nullptr || !commands->is_object() || commands->size() > commands_max) return bad("'commands'");

@@ -159,6 +159,8 @@ call::ServiceDefinition prices() {
   definition.exposed = true;
   definition.auth = call::Auth::token;
   definition.timeout = std::chrono::seconds(5);
+  definition.placement.pin = call::Distance::shm;
+  definition.placement.forbid.add(call::Distance::grpc);
   definition.commands["get"] = {.name = "get",
                                 .description = "one",
                                 .request_schema = R"({"type":"object"})",
@@ -178,6 +180,8 @@ TEST(Definition, travels_whole) {
   ASSERT_TRUE(read.has_value()) << read.error().to_string();
   EXPECT_EQ(write_definition(read->definition, read->proto), text);
   EXPECT_EQ(read->proto.files, proto.files);
+  EXPECT_EQ(read->definition.placement.pin, call::Distance::shm);
+  EXPECT_TRUE(read->definition.placement.forbid.has(call::Distance::grpc));
   EXPECT_EQ(read->definition.commands.at("get").timeout, std::chrono::milliseconds(250));
   EXPECT_EQ(definition_hash(text), definition_hash(write_definition(prices(), proto)));
   auto other = prices();

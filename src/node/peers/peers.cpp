@@ -181,7 +181,8 @@ void Peers::offer(const call::Routing& local) {
   mine->routes.clear();
   std::set<std::string> offered;
   for (const auto& [name, route] : local.routes) {
-    if (is_reserved_service(name)) continue;
+    // One that has not said yet what it is, nobody could call.
+    if (is_reserved_service(name) || (route->instances.empty() && route->definition->commands.empty())) continue;
     // Whoever called from there has seen to the placement.
     auto here = std::make_shared<call::Route>(*route);
     if (!route->definition->placement.is_free()) {
@@ -400,33 +401,42 @@ std::string Peers::why_absent(const Peer& peer, const Service& service) const {
 }
 
 void Peers::merge(call::Routing& routing) {
-  for (const auto& [id, peer] : peers_) {
-    for (const auto& [name, service] : peer->services) {
-      const auto found = routing.routes.find(name);
-      if (found != routing.routes.end()) {
-        auto both = std::make_shared<call::Route>(*found->second);
-        both->instances.push_back(service.instance);
-        both->arrange();
-        found->second = std::move(both);
-        continue;
+  // What a service is, one that is ready says before one that starts.
+  for (const bool ready : {true, false}) {
+    for (const auto& [id, peer] : peers_) {
+      for (const auto& [name, service] : peer->services) {
+        if ((peer->open && service.state == RecordState::ready) == ready) merge(routing, *peer, name, service);
       }
-      auto route = std::make_shared<call::Route>();
-      route->definition = service.definition;
-      auto& [hash, stats] = stats_[name];
-      if (stats == nullptr || hash != service.hash) {
-        hash = service.hash;
-        stats = std::make_shared<call::ServiceStats>();
-        for (const auto& [command, definition] : service.definition->commands) {
-          stats->commands[command] = std::make_unique<call::CommandStats>(loops_.all());
-        }
-      }
-      route->stats = stats;
-      route->instances.push_back(service.instance);
-      if (service.state != RecordState::ready || !peer->open) route->why_absent = why_absent(*peer, service);
-      route->arrange();
-      routing.routes[name] = std::move(route);
     }
   }
+}
+
+void Peers::merge(call::Routing& routing, const Peer& peer, const std::string& name, const Service& service) {
+  auto route = std::make_shared<call::Route>();
+  const auto found = routing.routes.find(name);
+  if (found != routing.routes.end()) *route = *found->second;
+  // Here it has not said yet what it is.
+  const bool unknown =
+      route->definition == nullptr || (route->instances.empty() && route->definition->commands.empty());
+  if (unknown) {
+    route->definition = service.definition;
+    route->stats = stats_of(name, service);
+    if (service.state != RecordState::ready || !peer.open) route->why_absent = why_absent(peer, service);
+  }
+  route->instances.push_back(service.instance);
+  route->arrange();
+  routing.routes[name] = std::move(route);
+}
+
+std::shared_ptr<call::ServiceStats> Peers::stats_of(const std::string& name, const Service& service) {
+  auto& [hash, stats] = stats_[name];
+  if (stats != nullptr && hash == service.hash) return stats;
+  hash = service.hash;
+  stats = std::make_shared<call::ServiceStats>();
+  for (const auto& [command, definition] : service.definition->commands) {
+    stats->commands[command] = std::make_unique<call::CommandStats>(loops_.all());
+  }
+  return stats;
 }
 
 // --- Dialling, and the end ---

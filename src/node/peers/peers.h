@@ -118,6 +118,8 @@ class Peers final : private directory::DirectoryEvents {
   void settle(Peer& peer);
   void compare(const std::string& service, const std::string& here, const std::string& there,
                const std::string& there_hash);
+  void merge(call::Routing& routing, const Peer& peer, const std::string& name, const Service& service);
+  std::shared_ptr<call::ServiceStats> stats_of(const std::string& name, const Service& service);
   void on_dial(std::size_t dial, std::size_t loop_index, const DialState& state);
   [[nodiscard]] std::string why_absent(const Peer& peer, const Service& service) const;
 
