@@ -15,7 +15,7 @@ namespace {
 
 /// How much one read takes at most: little at first, more when reads come back full.
 constexpr std::size_t read_bytes_first = 16 << 10;
-constexpr std::size_t read_bytes_max = 256 << 10;
+constexpr std::size_t read_bytes_max = 64 << 10;
 /// A write of this size, taken whole, is no part of a long transfer.
 constexpr std::size_t small_write_bytes = 16 << 10;
 /// What one link may read before the others of its loop have their turn.
