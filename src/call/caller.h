@@ -24,12 +24,22 @@ struct CallStart {
   Encoding encoding = Encoding::json;  ///< How the caller writes its messages, and wants to read the answers.
 };
 
+class DirectRoute;
+
 /// Threads: one loop's.
 class Caller {
  public:
   virtual ~Caller() = default;
   /// Starts a call. Always a handle; a call that can't start ends with on_end, perhaps before this returns.
   virtual OutgoingHandle start(const CallStart& start, CallerEvents& events, Opening opening) = 0;
+
+  /// The direct way (direct.h) to a command, for that caller; nullptr where there is none now: start() is always right.
+  virtual DirectRoute* direct(const Principal& principal, std::string_view service, std::string_view command) {
+    (void)principal, (void)service, (void)command;
+    return nullptr;
+  }
+  /// Another number than before means that what direct() answered is void. nullptr: it never answers.
+  [[nodiscard]] virtual const std::uint64_t* direct_revision() const { return nullptr; }
 };
 
 }  // namespace shunt::call

@@ -5,6 +5,7 @@
 // tests/conformance is the executable definition. A Link knows nothing of manifests or pools.
 
 #include <cstdint>
+#include <memory>
 #include <string_view>
 
 #include "base/result.h"
@@ -13,6 +14,8 @@
 #include "loop/task.h"
 
 namespace shunt::call {
+
+struct DirectPort;
 
 /// Agreed when the link opens: each limit is the smaller of the two peers' values.
 struct LinkLimits {
@@ -49,6 +52,10 @@ class Link {
   virtual loop::Task<void> drain(Deadline deadline) = 0;
 
   [[nodiscard]] virtual LinkStats stats() const = 0;
+
+  /// Where the service lives on this loop and nothing stands between: the way past open() (direct.h). Owners: the link,
+  /// and routes that use it.
+  [[nodiscard]] virtual std::shared_ptr<DirectPort> direct() const;
 };
 
 }  // namespace shunt::call

@@ -100,7 +100,8 @@ class alignas(64) PathShard {
     if (!ok) [[unlikely]]
       add(errors_, 1);
   }
-  void time(Duration took) { add(buckets_[latency::bucket_of(took.count())], 1); }
+  /// It took that long; it stands for `calls` that were counted, of which only this one was timed.
+  void time(Duration took, std::uint64_t calls = 1) { add(buckets_[latency::bucket_of(took.count())], calls); }
 
   void add_to(PathCounts& sum) const;
   void merge(const PathCounts& counts);

@@ -4,17 +4,14 @@
 
 #include <utility>
 
+#include "call/policy.h"
+
 namespace shunt::call {
 
 namespace {
 constexpr int attempts_max = 3;
-constexpr int depth_max = 16;                        // Calls nested in one stack.
 constexpr std::size_t saved_bytes_max = 256u << 10;  // Sent but not yet taken up, as a link's credit.
 
-Duration milliseconds(Duration duration) {
-  return duration < std::chrono::milliseconds(10) ? std::chrono::floor<std::chrono::microseconds>(duration)
-                                                  : std::chrono::floor<std::chrono::milliseconds>(duration);
-}
 }  // namespace
 
 RoutedCall::RoutedCall(Context& context, std::shared_ptr<const Route> route, const CommandDefinition& command,
@@ -449,10 +446,8 @@ Status RoutedCall::explain(Status status) const {
     Instant now = context_.loop.now();
     Duration waited = waiting_ ? now - began_ : opened_ - began_;
     Duration ran = waiting_ ? Duration(0) : now - opened_;
-    return {Code::deadline_exceeded, "S1004",
-            fmt::format("call {}.{}: waited {} for a worker, ran {}, deadline {}", route_->definition->full_name,
-                        command_.name, format_duration(milliseconds(waited)), format_duration(milliseconds(ran)),
-                        format_duration(milliseconds(deadline_.at() - began_ + std::chrono::microseconds(500))))};
+    return deadline_status(*route_->definition, command_.name,
+                           {.waited = waited, .ran = ran, .allowed = deadline_.at() - began_});
   }
   return status;
 }

@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "call/direct.h"
 #include "call/routed_call.h"
 #include "call/transcoded_call.h"
 
@@ -121,6 +122,8 @@ struct Router::State {
   static constexpr std::size_t resolved_max = 4096;
   RecentlyCalled recent;
   std::vector<RoutingEvents*> watchers;
+  DirectRoute* direct = nullptr;  // All that this routing gave, and nobody has let go of.
+  std::uint64_t direct_revision = 1;
 };
 
 Result<const Resolved*> Router::State::resolve(const CallStart& start) {
@@ -168,13 +171,19 @@ Result<const Resolved*> Router::State::resolve(const CallStart& start) {
 
 Router::Router(loop::Loop& loop, std::size_t loop_index, Random& random)
     : state_(make_own<State>(loop, loop_index, random)) {}
-Router::~Router() = default;
+Router::~Router() { retire_direct(); }
+
+void Router::retire_direct() {
+  state_->direct_revision++;
+  while (state_->direct != nullptr) state_->direct->retire();
+}
 
 void Router::install(std::shared_ptr<const Routing> routing) {
   state_->context.routing = std::move(routing);
   // What calls under way measure must stay; a routing without any is the one at the end.
   if (state_->routing->paths != nullptr) state_->context.paths = state_->routing->paths;
   state_->context.path_cache.clear();
+  retire_direct();
   state_->recent.clear();
   state_->resolved.clear();
   for (RoutingEvents* events : state_->watchers) events->on_routing();
@@ -197,7 +206,46 @@ Encoding encoding_of(const CallStart& start, const Resolved& target) {
   return differs ? Encoding::proto_json : Encoding::json;
 }
 
+/// Whether messages of the command must pass through its transcoder on the way from a caller that writes them so.
+bool is_transcoded(const CommandDefinition& command, Encoding written) {
+  const Transcoder* transcoder = command.transcoder.get();
+  return transcoder != nullptr &&
+         (written != command.encoding || (written == Encoding::json && transcoder->checks_json()));
+}
+
+/// The one instance that a call from this loop takes by the direct way; nullptr when there is a choice to make.
+Instance* direct_instance(const Route& route, std::size_t loop_index) {
+  if (route.admission != nullptr || !route.definition->placement.allows(Distance::local)) return nullptr;
+  Instance* only = nullptr;
+  for (const auto& instance : route.instances) {
+    if (instance->distance() != Distance::local) continue;
+    if (only != nullptr) return nullptr;
+    only = instance.get();
+  }
+  if (only == nullptr || only->capacity.load(std::memory_order_relaxed) != 0) return nullptr;
+  Link* link = only->link(loop_index);
+  return link != nullptr && link->direct() != nullptr ? only : nullptr;
+}
+
 }  // namespace
+
+const std::uint64_t* Router::direct_revision() const { return &state_->direct_revision; }
+
+DirectRoute* Router::direct(const Principal& principal, std::string_view service, std::string_view command) {
+  auto& state = *state_;
+  auto resolved = state.resolve({.service = service, .command = command, .principal = &principal});
+  if (!resolved || is_transcoded(*(*resolved)->command, Encoding::json)) return nullptr;
+  const Resolved& target = **resolved;
+  Instance* instance = direct_instance(*target.route, state.context.loop_index);
+  if (instance == nullptr) return nullptr;
+  auto* route = new DirectRoute(state.context.loop, state.context.loop_index, target.route, *target.command,
+                                *target.stats, *instance, instance->link(state.context.loop_index)->direct());
+  route->head_ = &state.direct;
+  route->next_ = state.direct;
+  if (route->next_ != nullptr) route->next_->previous_ = route;
+  state.direct = route;
+  return route;
+}
 
 OutgoingHandle Router::start(const CallStart& start, CallerEvents& events, Opening opening) {
   auto& state = *state_;
@@ -212,9 +260,7 @@ OutgoingHandle Router::start(const CallStart& start, CallerEvents& events, Openi
   }
   const Resolved& target = **resolved;
   const Encoding written = encoding_of(start, target);
-  const Transcoder* transcoder = target.command->transcoder.get();
-  if (transcoder != nullptr &&
-      (written != target.command->encoding || (written == Encoding::json && transcoder->checks_json()))) {
+  if (is_transcoded(*target.command, written)) {
     auto* outer = new TranscodedCall(target.command->transcoder, written, target.command->encoding, events);
     OutgoingHandle handle(outer);
     if (!outer->turn_opening(opening)) return handle;

@@ -86,11 +86,15 @@ class Router final : public Caller {
   /// Starts a call. Always a handle; a call that can't start ends with on_end, perhaps before this returns.
   OutgoingHandle start(const CallStart& start, CallerEvents& events, Opening opening) override;
 
+  DirectRoute* direct(const Principal& principal, std::string_view service, std::string_view command) override;
+  [[nodiscard]] const std::uint64_t* direct_revision() const override;
+
   loop::Loop& loop();
   [[nodiscard]] std::size_t loop_index() const;
 
  private:
   struct State;
+  void retire_direct();
   Own<State> state_;
 };
 

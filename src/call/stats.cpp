@@ -13,13 +13,11 @@ constexpr auto bounds_ns = [] {
 
 }  // namespace
 
-void CommandStats::count_end(std::size_t loop_index, Code code, Duration took) {
-  Shard& to = shard(loop_index);
-  add(loop_index, to.ended[static_cast<std::size_t>(code) % code_count], 1);
-  add(loop_index, to.latency_ns_sum, static_cast<std::uint64_t>(took.count()));
+std::size_t CommandStats::bucket_of(Duration took) {
+  static_assert(bounds_ns[0] == first_bound_ns);
   std::size_t bucket = 0;
   while (bucket < bounds_ns.size() && took.count() > bounds_ns[bucket]) bucket++;
-  add(loop_index, to.latency[bucket], 1);
+  return bucket;
 }
 
 }  // namespace shunt::call

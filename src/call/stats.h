@@ -24,7 +24,20 @@ class CommandStats {
   explicit CommandStats(std::size_t loops = 0) : loops_(loops), shards_(std::make_unique<Shard[]>(loops + 1)) {}
 
   void start(std::size_t loop_index) { add(loop_index, shard(loop_index).started, 1); }
-  void count_end(std::size_t loop_index, Code code, Duration took);
+  void count_end(std::size_t loop_index, Code code, Duration took) {
+    count_code(loop_index, code);
+    count_time(loop_index, took, 1);
+  }
+  /// The two halves of it: a call has ended; one was timed, and stands for `calls` that ended.
+  void count_code(std::size_t loop_index, Code code) {
+    add(loop_index, shard(loop_index).ended[static_cast<std::size_t>(code) % code_count], 1);
+  }
+  void count_time(std::size_t loop_index, Duration took, std::uint64_t calls) {
+    Shard& to = shard(loop_index);
+    add(loop_index, to.latency_ns_sum, static_cast<std::uint64_t>(took.count()) * calls);
+    // Most calls are of the first bucket.
+    add(loop_index, to.latency[took.count() <= first_bound_ns ? 0 : bucket_of(took)], calls);
+  }
 
   [[nodiscard]] std::uint64_t started() const {
     return sum([](const Shard& one) { return one.started.load(std::memory_order_relaxed); });
@@ -43,6 +56,8 @@ class CommandStats {
 
  private:
   using Counter = std::atomic<std::uint64_t>;
+  static constexpr std::int64_t first_bound_ns = 100'000;
+  static std::size_t bucket_of(Duration took);
   struct alignas(64) Shard {
     Counter started{0};
     Counter latency_ns_sum{0};

@@ -27,7 +27,7 @@ call::Metadata metadata_of(ModuleCall& call, const shunt_pair* pairs, std::size_
 }
 
 shunt_call* api_open(shunt_context* context, const shunt_open* open, shunt_message* first, void* user) {
-  IncomingCall* parent = open->parent != nullptr ? ModuleCall::of(open->parent).as_incoming() : nullptr;
+  ServedCall* parent = open->parent != nullptr ? ModuleCall::of(open->parent).as_served() : nullptr;
   auto* call = new OutgoingCall(ModuleService::State::of(context), parent, user);
   call::Opening opening;
   if ((open->flags & SHUNT_HAS_MESSAGE) != 0 && first != nullptr) {
@@ -40,7 +40,7 @@ shunt_call* api_open(shunt_context* context, const shunt_open* open, shunt_messa
   return handle;
 }
 
-void api_set_user(shunt_call* call, void* user) { ModuleCall::of(call).user = user; }
+void api_set_user(shunt_call* call, void* user) { ModuleCall::of(call).set_user(user); }
 
 int api_send(shunt_call* call, shunt_message* message, std::uint32_t flags) {
   auto last = (flags & SHUNT_LAST) != 0 ? call::Last::yes : call::Last::no;
@@ -99,6 +99,15 @@ void* api_timer(shunt_context* context, std::int64_t deadline_ns, void (*functio
 
 void api_timer_cancel(shunt_context*, void* timer) { delete static_cast<ModuleWork*>(timer); }
 
+shunt_site* api_site(shunt_context* context, shunt_slice target, const shunt_type* request,
+                     const shunt_type* response) {
+  return CallSite::find(ModuleService::State::of(context), view(target), request, response);
+}
+
+int api_unary(shunt_site* site, shunt_unary* call) { return CallSite::of(site).call(*call); }
+
+void api_who(shunt_call* call, shunt_open* open) { ModuleCall::of(call).who(*open); }
+
 }  // namespace
 
 LoadLog::LoadLog() : outer_(load_log) { load_log = this; }
@@ -122,7 +131,10 @@ const shunt_api& module_api() {
                                     .defer = &api_defer,
                                     .post = &api_post,
                                     .timer = &api_timer,
-                                    .timer_cancel = &api_timer_cancel};
+                                    .timer_cancel = &api_timer_cancel,
+                                    .site = &api_site,
+                                    .unary = &api_unary,
+                                    .who = &api_who};
   return api;
 }
 

@@ -22,6 +22,10 @@ std::vector<shunt_pair> pairs_of(const call::Metadata& metadata) {
   return pairs;
 }
 
+void drop_bytes(void* given) { Bytes::drop(given); }
+
+}  // namespace
+
 shunt_event event_of(ModuleCall& call, std::uint32_t kind) {
   shunt_event event{};
   event.size = sizeof(event);
@@ -31,9 +35,12 @@ shunt_event event_of(ModuleCall& call, std::uint32_t kind) {
   return event;
 }
 
-void drop_bytes(void* given) { Bytes::drop(given); }
-
-}  // namespace
+void tell_principal(const call::Principal& principal, shunt_open& open) {
+  open.principal_kind = static_cast<std::uint32_t>(principal.kind);
+  open.principal_service = slice(principal.service);
+  open.principal_user = slice(principal.user);
+  open.token = slice(principal.token);
+}
 
 // ---- Messages ---------------------------------------------------------------------------------------------------------
 
@@ -85,33 +92,112 @@ Status take_status(const shunt_status* status) {
 
 // ---- Both kinds -------------------------------------------------------------------------------------------------------
 
-ModuleCall::ModuleCall(ModuleService::State& owner) : state(owner), next(owner.calls) {
-  if (next != nullptr) next->previous = this;
-  owner.calls = this;
+void ModuleCall::join_service() {
+  joined_ = true;
+  next = state.calls;
+  if (next != nullptr) next->previous_ = this;
+  state.calls = this;
 }
-ModuleCall::~ModuleCall() {
-  (previous != nullptr ? previous->next : state.calls) = next;
-  if (next != nullptr) next->previous = previous;
+void ModuleCall::leave_service() {
+  if (!std::exchange(joined_, false)) return;
+  (previous_ != nullptr ? previous_->next : state.calls) = next;
+  if (next != nullptr) next->previous_ = previous_;
+  next = previous_ = nullptr;
+}
+
+ServedCall::~ServedCall() {
+  if (gone_ != nullptr) *gone_ = true;
+  while (children_ != nullptr) children_->leave_parent();
+}
+
+void ServedCall::make_principal() {
+  auto made = std::make_shared<call::Principal>(*state.self);
+  made->user = user_->user;
+  made->token = user_->token;
+  principal_ = std::move(made);
+}
+
+void ServedCall::tell(std::uint32_t kind) { state.deliver(event_of(*this, kind), command_, activity_); }
+
+void ServedCall::tell_cancel(call::Cancel reason) {
+  cancelled_ = true;
+  bool gone = false;
+  gone_ = &gone;
+  shunt_event event = event_of(*this, SHUNT_EVENT_CANCEL);
+  event.reason = static_cast<std::uint32_t>(reason);
+  state.deliver(event, command_, activity_);
+  // What it called on behalf of the cancelled call has no use any more.
+  while (!gone && children_ != nullptr) {
+    PlacedCall& child = *children_;
+    child.leave_parent();
+    child.cancel(reason);
+  }
+  if (!gone) gone_ = nullptr;
+}
+
+void PlacedCall::join_parent(ServedCall* parent) {
+  parent_ = parent;
+  if (parent_ == nullptr) return;
+  next_sibling_ = parent_->children_;
+  if (next_sibling_ != nullptr) next_sibling_->previous_sibling_ = this;
+  parent_->children_ = this;
+}
+
+void PlacedCall::leave_parent() {
+  if (parent_ == nullptr) return;
+  (previous_sibling_ != nullptr ? previous_sibling_->next_sibling_ : parent_->children_) = next_sibling_;
+  if (next_sibling_ != nullptr) next_sibling_->previous_sibling_ = previous_sibling_;
+  next_sibling_ = previous_sibling_ = nullptr;
+  parent_ = nullptr;
+}
+
+void PlacedCall::deliver(const shunt_event& event) {
+  state.deliver(event, command(), parent_ != nullptr ? parent_->activity() : 0);
+}
+
+void PlacedCall::tell_answer(call::Message message) {
+  static constexpr shunt_status ok = {.size = sizeof(shunt_status)};
+  Lent lent(std::move(message));
+  shunt_event event = event_of(*this, SHUNT_EVENT_END);
+  event.flags = SHUNT_HAS_MESSAGE;
+  event.status = &ok;
+  event.message = &lent.raw;
+  event.cost = lent.cost;
+  deliver(event);
+}
+
+void PlacedCall::tell_end(const Status& status, const call::Metadata& trailers) {
+  auto pairs = pairs_of(trailers);
+  shunt_status told{};
+  told.size = sizeof(told);
+  told.code = static_cast<std::uint32_t>(status.code());
+  told.retry = static_cast<std::uint32_t>(status.retry());
+  told.id = slice(status.id());
+  told.message = slice(status.message());
+  told.details = slice(status.details());
+  shunt_event event = event_of(*this, SHUNT_EVENT_END);
+  event.status = &told;
+  event.metadata = pairs.data();
+  event.metadata_count = pairs.size();
+  deliver(event);
 }
 
 // ---- Calls that come in -----------------------------------------------------------------------------------------------
 
 IncomingCall::IncomingCall(ModuleService::State& owner, call::IncomingHandle call, const call::Open& open,
-                           std::string_view command)
-    : ModuleCall(owner), call_(std::move(call)), command_(command), deadline_(open.deadline), hops_(open.hops) {
+                           std::uint32_t index)
+    : ServedCall(owner, owner.command_name(index), owner.activity_of(index), open.deadline, open.hops),
+      call_(std::move(call)) {
+  join_service();
   owner.incoming++;
   if (open.principal != nullptr && (!open.principal->user.empty() || !open.principal->token.empty())) {
-    principal_ = std::make_shared<call::Principal>(owner.options.self);
-    principal_->user = open.principal->user;
-    principal_->token = open.principal->token;
+    user_ = open.principal;
+    make_principal();
+    user_ = nullptr;  // It is borrowed.
   }
 }
 
-IncomingCall::~IncomingCall() {
-  state.incoming--;
-  if (gone_ != nullptr) *gone_ = true;
-  while (children_ != nullptr) children_->leave_parent();
-}
+IncomingCall::~IncomingCall() { state.incoming--; }
 
 void IncomingCall::start(const call::Open& open, call::Opening opening, std::uint32_t index) {
   call_->listen(*this);
@@ -126,21 +212,16 @@ void IncomingCall::start(const call::Open& open, call::Opening opening, std::uin
     told.metadata = pairs.data();
     told.metadata_count = pairs.size();
   }
-  if (open.principal != nullptr) {
-    told.principal_kind = static_cast<std::uint32_t>(open.principal->kind);
-    told.principal_service = slice(open.principal->service);
-    told.principal_user = slice(open.principal->user);
-    told.token = slice(open.principal->token);
-  }
+  if (open.principal != nullptr) tell_principal(*open.principal, told);
   shunt_event event = event_of(*this, SHUNT_EVENT_CALL);
   event.open = &told;
   event.flags = (opening.has_message ? SHUNT_HAS_MESSAGE : 0U) | (opening.last == call::Last::yes ? SHUNT_LAST : 0U);
   told.flags = event.flags;
-  if (!opening.has_message) return state.deliver(event, command_);
+  if (!opening.has_message) return state.deliver(event, command_, activity());
   Lent lent(std::move(opening.message));
   event.message = &lent.raw;
   event.cost = lent.cost;
-  state.deliver(event, command_);
+  state.deliver(event, command_, activity());
 }
 
 void IncomingCall::on_message(call::Message message) {
@@ -149,26 +230,9 @@ void IncomingCall::on_message(call::Message message) {
   event.flags = SHUNT_HAS_MESSAGE;
   event.message = &lent.raw;
   event.cost = lent.cost;
-  state.deliver(event, command_);
+  state.deliver(event, command_, activity());
 }
-void IncomingCall::tell(std::uint32_t kind) { state.deliver(event_of(*this, kind), command_); }
-void IncomingCall::on_half_close() { tell(SHUNT_EVENT_HALF_CLOSE); }
-void IncomingCall::on_credit() { tell(SHUNT_EVENT_CREDIT); }
-void IncomingCall::on_cancel(call::Cancel reason) {
-  cancelled_ = true;
-  bool gone = false;
-  gone_ = &gone;
-  shunt_event event = event_of(*this, SHUNT_EVENT_CANCEL);
-  event.reason = static_cast<std::uint32_t>(reason);
-  state.deliver(event, command_);
-  // What it called on behalf of the cancelled call has no use any more.
-  while (!gone && children_ != nullptr) {
-    OutgoingCall& child = *children_;
-    child.leave_parent();
-    child.cancel(reason);
-  }
-  if (!gone) gone_ = nullptr;
-}
+void IncomingCall::on_cancel(call::Cancel reason) { tell_cancel(reason); }
 
 call::Sent IncomingCall::send(call::Message message, call::Last) {
   return finished_ ? call::Sent::ended : call_->send(std::move(message));
@@ -195,22 +259,10 @@ void IncomingCall::abandon() {
 
 // ---- Calls that go out ------------------------------------------------------------------------------------------------
 
-OutgoingCall::OutgoingCall(ModuleService::State& owner, IncomingCall* parent, void* given_user)
-    : ModuleCall(owner), parent_(parent) {
+OutgoingCall::OutgoingCall(ModuleService::State& owner, ServedCall* parent, void* given_user) : PlacedCall(owner) {
   user = given_user;
-  if (parent_ == nullptr) return;
-  next_sibling_ = parent_->children_;
-  if (next_sibling_ != nullptr) next_sibling_->previous_sibling_ = this;
-  parent_->children_ = this;
-}
-OutgoingCall::~OutgoingCall() { leave_parent(); }
-
-void OutgoingCall::leave_parent() {
-  if (parent_ == nullptr) return;
-  (previous_sibling_ != nullptr ? previous_sibling_->next_sibling_ : parent_->children_) = next_sibling_;
-  if (next_sibling_ != nullptr) next_sibling_->previous_sibling_ = previous_sibling_;
-  next_sibling_ = previous_sibling_ = nullptr;
-  parent_ = nullptr;
+  join_service();
+  join_parent(parent);
 }
 
 void OutgoingCall::start(const shunt_open& open, call::Opening opening) {
@@ -236,13 +288,13 @@ void OutgoingCall::begin(const shunt_open& open, call::Opening opening) {
   if (parent_ != nullptr) {
     if (parent_->is_cancelled()) return on_end(call::cancel_status(call::Cancel::caller), {});
     deadline = earlier(deadline, parent_->deadline());
-    principal_ = parent_->principal_;
+    principal_ = parent_->on_behalf();
   }
   call::CallStart start{.service = target->first,
                         .command = target->second,
                         .metadata = metadata.empty() ? nullptr : &metadata,
                         .deadline = deadline,
-                        .principal = principal_ ? principal_.get() : &state.options.self,
+                        .principal = principal_ ? principal_.get() : state.self.get(),
                         .hops = parent_ != nullptr ? parent_->hops() : std::uint8_t{0},
                         .encoding = (open.flags & SHUNT_PROTO) != 0 ? call::Encoding::proto : call::Encoding::json};
   call_ = state.caller.start(start, *this, std::move(opening));
@@ -253,7 +305,7 @@ void OutgoingCall::on_metadata(call::Metadata metadata) {
   shunt_event event = event_of(*this, SHUNT_EVENT_METADATA);
   event.metadata = pairs.data();
   event.metadata_count = pairs.size();
-  state.deliver(event, command());
+  deliver(event);
 }
 void OutgoingCall::on_message(call::Message message) {
   Lent lent(std::move(message));
@@ -261,36 +313,16 @@ void OutgoingCall::on_message(call::Message message) {
   event.flags = SHUNT_HAS_MESSAGE;
   event.message = &lent.raw;
   event.cost = lent.cost;
-  state.deliver(event, command());
+  deliver(event);
 }
-void OutgoingCall::on_credit() { state.deliver(event_of(*this, SHUNT_EVENT_CREDIT), command()); }
+void OutgoingCall::on_credit() { deliver(event_of(*this, SHUNT_EVENT_CREDIT)); }
 void OutgoingCall::on_end(Status status, call::Metadata trailers) {
   ended_ = true;
-  auto pairs = pairs_of(trailers);
-  shunt_status told{};
-  told.size = sizeof(told);
-  told.code = static_cast<std::uint32_t>(status.code());
-  told.retry = static_cast<std::uint32_t>(status.retry());
-  told.id = slice(status.id());
-  told.message = slice(status.message());
-  told.details = slice(status.details());
-  shunt_event event = event_of(*this, SHUNT_EVENT_END);
-  event.status = &told;
-  event.metadata = pairs.data();
-  event.metadata_count = pairs.size();
-  state.deliver(event, command());
+  tell_end(status, trailers);
 }
-
 void OutgoingCall::on_answer(call::Message message) {
   ended_ = true;
-  static constexpr shunt_status ok = {.size = sizeof(shunt_status)};
-  Lent lent(std::move(message));
-  shunt_event event = event_of(*this, SHUNT_EVENT_END);
-  event.flags = SHUNT_HAS_MESSAGE;
-  event.status = &ok;
-  event.message = &lent.raw;
-  event.cost = lent.cost;
-  state.deliver(event, command());
+  tell_answer(std::move(message));
 }
 
 call::Sent OutgoingCall::send(call::Message message, call::Last last) {

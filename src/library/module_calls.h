@@ -11,10 +11,11 @@
 
 namespace shunt::library {
 
-class IncomingCall;
-class OutgoingCall;
+class PlacedCall;
+class ServedCall;
 
-/// What a shunt_call* points to. Allocated from the pool of frames.
+/// What a shunt_call* points to. Allocated from the pool of frames. Calls that may outlast the stack that they began in
+/// join() their service's list.
 class ModuleCall {
  public:
   ModuleCall(const ModuleCall&) = delete;
@@ -31,7 +32,13 @@ class ModuleCall {
   virtual void release() = 0;
   /// The service is taken off its loop and the module did not let go: ends the call and frees the object.
   virtual void abandon() = 0;
-  virtual IncomingCall* as_incoming() { return nullptr; }
+  /// Of a call that came in.
+  virtual void who(shunt_open& open) const { (void)open; }
+  void set_user(void* of_module) {
+    user = of_module;
+    if (has_news) tell_news();
+  }
+  [[nodiscard]] inline ServedCall* as_served();
 
   [[nodiscard]] shunt_call* handle() { return reinterpret_cast<shunt_call*>(this); }
   static ModuleCall& of(shunt_call* call) { return *reinterpret_cast<ModuleCall*>(call); }
@@ -39,18 +46,96 @@ class ModuleCall {
   ModuleService::State& state;
   void* user = nullptr;
   ModuleCall* next = nullptr;  // All calls of the service.
-  ModuleCall* previous = nullptr;
 
  protected:
-  explicit ModuleCall(ModuleService::State& owner);
-  virtual ~ModuleCall();
+  enum class End : std::uint8_t { served, placed };
+  ModuleCall(ModuleService::State& owner, End end) : state(owner), end_(end) {}
+  virtual ~ModuleCall() { leave_service(); }
+  virtual void tell_news() {}
+  void join_service();
+  void leave_service();
+
+  bool has_news = false;  ///< It ended before the module could say who hears of it.
+
+ private:
+  ModuleCall* previous_ = nullptr;
+  const End end_;
+  bool joined_ = false;
 };
 
-/// A call that the module serves.
-class IncomingCall final : public ModuleCall, private call::CalleeEvents {
+/// A call that the module serves, and on whose behalf it may place others.
+class ServedCall : public ModuleCall {
  public:
-  IncomingCall(ModuleService::State& owner, call::IncomingHandle call, const call::Open& open,
-               std::string_view command);
+  [[nodiscard]] Deadline deadline() const { return deadline_; }
+  [[nodiscard]] std::uint8_t hops() const { return hops_; }
+  [[nodiscard]] bool is_cancelled() const { return cancelled_; }
+  [[nodiscard]] std::string_view command() const { return command_; }
+  /// The number that stands for the command on the page of activities; 0: none.
+  [[nodiscard]] std::uint32_t activity() const { return activity_; }
+  /// As whom calls on behalf of this one go out: nullptr where they go out as the service alone. Owners: this and those
+  /// calls.
+  const std::shared_ptr<const call::Principal>& on_behalf() {
+    if (user_ != nullptr && principal_ == nullptr) make_principal();
+    return principal_;
+  }
+
+ protected:
+  ServedCall(ModuleService::State& owner, std::string_view command, std::uint32_t activity, Deadline deadline,
+             std::uint8_t hops)
+      : ModuleCall(owner, End::served), command_(command), deadline_(deadline), activity_(activity), hops_(hops) {}
+  ~ServedCall();
+  void tell(std::uint32_t kind);
+  /// Tells the module, and cancels what was called on behalf of the call. It may be freed meanwhile.
+  void tell_cancel(call::Cancel reason);
+  void make_principal();
+
+  std::string_view command_;  // The module's own text.
+  Deadline deadline_;
+  const call::Principal* user_ = nullptr;  // Who called, where that names a user or has a token.
+  std::shared_ptr<const call::Principal> principal_;
+
+ private:
+  friend class PlacedCall;
+  PlacedCall* children_ = nullptr;
+  bool* gone_ = nullptr;  // Set when this is freed while tell_cancel is on the stack.
+  const std::uint32_t activity_;
+
+ protected:
+  const std::uint8_t hops_;
+  bool finished_ = false;
+  bool cancelled_ = false;
+};
+
+inline ServedCall* ModuleCall::as_served() { return end_ == End::served ? static_cast<ServedCall*>(this) : nullptr; }
+
+/// A call that the module places.
+class PlacedCall : public ModuleCall {
+ public:
+  [[nodiscard]] std::string_view command() const {
+    return parent_ != nullptr ? parent_->command() : std::string_view();
+  }
+  void tell_answer(call::Message message);
+  void tell_end(const Status& status, const call::Metadata& trailers);
+
+ protected:
+  explicit PlacedCall(ModuleService::State& owner) : ModuleCall(owner, End::placed) {}
+  ~PlacedCall() { leave_parent(); }
+  void join_parent(ServedCall* parent);
+  void leave_parent();
+  void deliver(const shunt_event& event);
+
+  ServedCall* parent_ = nullptr;
+
+ private:
+  friend class ServedCall;
+  PlacedCall* next_sibling_ = nullptr;
+  PlacedCall* previous_sibling_ = nullptr;
+};
+
+/// A call that comes over a link.
+class IncomingCall final : public ServedCall, private call::CalleeEvents {
+ public:
+  IncomingCall(ModuleService::State& owner, call::IncomingHandle call, const call::Open& open, std::uint32_t index);
   static void* operator new(std::size_t size) { return loop::allocate_frame(size); }
   static void operator delete(void* memory, std::size_t size) { loop::free_frame(memory, size); }
 
@@ -62,41 +147,25 @@ class IncomingCall final : public ModuleCall, private call::CalleeEvents {
   void finish(Status status, call::Message* last, call::Metadata trailers) override;
   void release() override;
   void abandon() override;
-  IncomingCall* as_incoming() override { return this; }
-
-  [[nodiscard]] Deadline deadline() const { return deadline_; }
-  [[nodiscard]] std::uint8_t hops() const { return hops_; }
-  [[nodiscard]] bool is_cancelled() const { return cancelled_; }
-  [[nodiscard]] std::string_view command() const { return command_; }
 
  private:
-  friend class OutgoingCall;
   void on_message(call::Message message) override;
-  void on_half_close() override;
+  void on_half_close() override { tell(SHUNT_EVENT_HALF_CLOSE); }
   void on_cancel(call::Cancel reason) override;
-  void on_credit() override;
-  void tell(std::uint32_t kind);
+  void on_credit() override { tell(SHUNT_EVENT_CREDIT); }
   ~IncomingCall();
 
   call::IncomingHandle call_;
-  std::string_view command_;  // The module's own text.
-  Deadline deadline_;
-  // Only where there is a user or a token to hand on. Owners: this and the calls on its behalf.
-  std::shared_ptr<call::Principal> principal_;
-  OutgoingCall* children_ = nullptr;
-  bool* gone_ = nullptr;  // Set when this is freed while on_cancel is on the stack.
-  std::uint8_t hops_ = 0;
-  bool finished_ = false;
-  bool cancelled_ = false;
 };
 
-/// A call that the module makes.
-class OutgoingCall final : public ModuleCall, private call::CallerEvents {
+/// A call that goes out through the Caller.
+class OutgoingCall final : public PlacedCall, private call::CallerEvents {
  public:
-  OutgoingCall(ModuleService::State& owner, IncomingCall* parent, void* user);
+  OutgoingCall(ModuleService::State& owner, ServedCall* parent, void* user);
   static void* operator new(std::size_t size) { return loop::allocate_frame(size); }
   static void operator delete(void* memory, std::size_t size) { loop::free_frame(memory, size); }
 
+  /// Frees the object when the module let go of it meanwhile.
   void start(const shunt_open& open, call::Opening opening);
 
   call::Sent send(call::Message message, call::Last last) override;
@@ -107,7 +176,6 @@ class OutgoingCall final : public ModuleCall, private call::CallerEvents {
   void abandon() override;
 
  private:
-  friend class IncomingCall;
   void on_metadata(call::Metadata metadata) override;
   void on_message(call::Message message) override;
   void on_credit() override;
@@ -115,17 +183,10 @@ class OutgoingCall final : public ModuleCall, private call::CallerEvents {
   bool wants_answer() const override { return true; }
   void on_answer(call::Message message) override;
   void begin(const shunt_open& open, call::Opening opening);
-  [[nodiscard]] std::string_view command() const {
-    return parent_ != nullptr ? parent_->command() : std::string_view();
-  }
-  void leave_parent();
-  ~OutgoingCall();
+  ~OutgoingCall() = default;
 
-  std::shared_ptr<call::Principal> principal_;  // The parent's, which may go first.
+  std::shared_ptr<const call::Principal> principal_;  // The parent's, which may go first.
   call::OutgoingHandle call_;
-  IncomingCall* parent_;
-  OutgoingCall* next_sibling_ = nullptr;
-  OutgoingCall* previous_sibling_ = nullptr;
   bool opening_ = false;   // start() is on the stack: there is no handle yet.
   bool released_ = false;  // Meanwhile.
   bool ended_ = false;
@@ -145,5 +206,10 @@ class Lent {
 /// Takes over what a module gave; nullptr gives an empty message.
 call::Message take_message(shunt_message* message);
 Status take_status(const shunt_status* status);
+
+/// An event of that call, otherwise empty.
+shunt_event event_of(ModuleCall& call, std::uint32_t kind);
+/// Borrows from the principal.
+void tell_principal(const call::Principal& principal, shunt_open& open);
 
 }  // namespace shunt::library

@@ -13,31 +13,43 @@ namespace shunt::library {
 namespace {
 
 // Whose code runs on this thread, innermost: for the hook, which is told what goes on when a call returns.
-struct Active {
-  Active(const ActivityHook& to, std::string_view its_service, std::string_view its_command)
-      : hook(to), service(its_service), command(its_command), outer(innermost) {
+class Active {
+ public:
+  Active(const ActivityHook& to, std::string_view its_service, std::string_view its_command, std::uint32_t number)
+      : hook_(to), service_(its_service), command_(its_command), outer_(innermost), number_(number) {
     innermost = this;
-    if (hook.enter != nullptr) hook.enter(hook.owner, service, command);
+    // The outermost is told in words: a slow turn is told with them.
+    show(outer_ != nullptr);
   }
   ~Active() {
-    innermost = outer;
-    if (hook.enter == nullptr) return;
-    if (outer != nullptr) {
-      hook.enter(hook.owner, outer->service, outer->command);
-    } else {
-      hook.enter(hook.owner, {}, {});
+    innermost = outer_;
+    if (outer_ != nullptr) {
+      outer_->show(true);
+    } else if (hook_.enter != nullptr) {
+      hook_.enter(hook_.owner, {}, {});
     }
   }
   Active(const Active&) = delete;
   Active& operator=(const Active&) = delete;
 
-  const ActivityHook& hook;
-  std::string_view service;
-  std::string_view command;
-  Active* outer;
+ private:
+  void show(bool by_number) const {
+    if (by_number && number_ != 0) {
+      hook_.running->store(number_, std::memory_order_release);
+    } else if (hook_.enter != nullptr) {
+      hook_.enter(hook_.owner, service_, command_);
+    }
+  }
+  const ActivityHook& hook_;
+  std::string_view service_;
+  std::string_view command_;
+  Active* outer_;
+  std::uint32_t number_;
   static thread_local Active* innermost;
 };
 constinit thread_local Active* Active::innermost = nullptr;
+
+Status failed_by_exception() { return {Code::internal, "S3036", "the service failed; its log says why"}; }
 
 }  // namespace
 
@@ -67,7 +79,13 @@ void ModuleWork::run() {
 // ---- The module on its loop -------------------------------------------------------------------------------------------
 
 ModuleService::State::State(const Library& of, loop::Loop& on, call::Caller& to, ModuleOptions given)
-    : library(of), module(of.module()), loop(on), caller(to), options(std::move(given)) {
+    : library(of),
+      module(of.module()),
+      loop(on),
+      caller(to),
+      options(std::move(given)),
+      self(std::make_shared<const call::Principal>(options.self)),
+      activities(module.command_count, 0) {
   for (std::uint32_t i = 0; i < module.command_count; ++i) commands.emplace_back(command_name(i), i);
   std::ranges::sort(commands);
 }
@@ -92,9 +110,14 @@ Status ModuleService::State::no_such_command(std::string_view command) const {
                       known.empty() ? "none" : known)};
 }
 
-void ModuleService::State::deliver(const shunt_event& event, std::string_view command) {
+std::uint32_t ModuleService::State::learn_activity(std::uint32_t index) {
+  const auto& hook = options.activity;
+  return activities[index] = hook.learn(hook.owner, options.self.service, command_name(index));
+}
+
+void ModuleService::State::deliver(const shunt_event& event, std::string_view command, std::uint32_t activity) {
   if (!is_attached) return;
-  Active active(options.activity, options.self.service, command);
+  Active active(options.activity, options.self.service, command, activity);
   // No exception of a module leaves this folder, and none may kill the node.
   try {
     module.on_event(attached, context(), &event);
@@ -105,19 +128,37 @@ void ModuleService::State::deliver(const shunt_event& event, std::string_view co
   }
 }
 
-void ModuleService::State::caught(shunt_call* call, std::string_view command, std::string_view what) {
+int ModuleService::State::serve(const shunt_direct_command& direct, shunt_direct& call, std::string_view command,
+                                std::uint32_t activity) {
+  Active active(options.activity, options.self.service, command, activity);
+  try {
+    return direct.serve(direct.command, attached, &call);
+  } catch (const std::exception& exception) {
+    log_exception(command, exception.what());
+  } catch (...) {
+    log_exception(command, "something that is no std::exception");
+  }
+  ModuleCall::of(call.call).finish(failed_by_exception(), nullptr, {});
+  return SHUNT_PENDING;
+}
+
+void ModuleService::State::log_exception(std::string_view command, std::string_view what) const {
   library.log(3, fmt::format("S3036: an exception left on_event() of the module{}{}: {}", command.empty() ? "" : " at ",
                              command, what));
+}
+
+void ModuleService::State::caught(shunt_call* call, std::string_view command, std::string_view what) {
+  log_exception(command, what);
   // The module may have let go of the call before it threw.
   for (ModuleCall* open = calls; open != nullptr; open = open->next) {
     if (open->handle() != call) continue;
-    open->finish({Code::internal, "S3036", "the service failed; its log says why"}, nullptr, {});
+    open->finish(failed_by_exception(), nullptr, {});
     return;
   }
 }
 
 void ModuleService::State::run(void (*function)(void*), void* argument) {
-  Active active(options.activity, options.self.service, {});
+  Active active(options.activity, options.self.service, {}, 0);
   try {
     function(argument);
   } catch (const std::exception& exception) {
@@ -129,7 +170,7 @@ void ModuleService::State::run(void (*function)(void*), void* argument) {
 
 void ModuleService::State::detach() {
   if (is_attached && module.detach != nullptr) {
-    Active active(options.activity, options.self.service, {});
+    Active active(options.activity, options.self.service, {}, 0);
     try {
       module.detach(attached, context());
     } catch (...) {
@@ -139,6 +180,7 @@ void ModuleService::State::detach() {
   is_attached = false;
   *alive = false;
   while (calls != nullptr) calls->abandon();
+  sites.clear();
   // The analyzer does not see that a work takes itself off the list when it is destroyed.
   while (works != nullptr) delete works;  // NOLINT(clang-analyzer-cplusplus.NewDelete)
 }
@@ -152,7 +194,7 @@ Result<Own<ModuleService>> ModuleService::create(const Library& library, loop::L
   State& state = *service->state_;
   state.attached = state.module.self;
   if (state.module.attach != nullptr) {
-    Active active(state.options.activity, state.options.self.service, {});
+    Active active(state.options.activity, state.options.self.service, {}, 0);
     try {
       state.attached = state.module.attach(state.module.self, state.context());
     } catch (...) {
@@ -171,7 +213,7 @@ void ModuleService::begin(call::IncomingHandle call, const call::Open& open, cal
   State& state = *state_;
   std::uint32_t index = state.find(open.command);
   if (index == state.module.command_count) return call->finish(state.no_such_command(open.command), {});
-  auto* incoming = new IncomingCall(state, std::move(call), open, state.command_name(index));
+  auto* incoming = new IncomingCall(state, std::move(call), open, index);
   incoming->start(open, std::move(opening), index);
 }
 

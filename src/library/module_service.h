@@ -4,6 +4,8 @@
 //
 // It knows nothing of where calls come from or go to: links and routers do.
 
+#include <atomic>
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -21,6 +23,10 @@ namespace shunt::library {
 struct ActivityHook {
   void (*enter)(void* owner, std::string_view service, std::string_view command) = nullptr;
   void* owner = nullptr;
+  /// For what is told with every call inside another: learn() gives a name's number once, 0 if it has none, and from then
+  /// on storing it in `running` is as good as enter(). May be nullptr, both.
+  std::uint32_t (*learn)(void* owner, std::string_view service, std::string_view command) = nullptr;
+  std::atomic<std::uint32_t>* running = nullptr;
 };
 
 struct ModuleOptions {
@@ -45,6 +51,7 @@ class ModuleService final : public call::Service {
   [[nodiscard]] std::size_t running() const;
 
   struct State;
+  [[nodiscard]] State& state() { return *state_; }  ///< For this room.
 
  private:
   explicit ModuleService(Own<State> state);

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "library/direct_call.h"
 #include "library/module_calls.h"
 #include "library/module_service.h"
 
@@ -46,8 +47,15 @@ struct ModuleService::State {
     return {module.commands[index].name.data, module.commands[index].name.size};
   }
 
+  /// The number that stands for a command's name on the page of activities; 0: none.
+  [[nodiscard]] std::uint32_t activity_of(std::uint32_t index) {
+    return activities[index] != 0 || options.activity.learn == nullptr ? activities[index] : learn_activity(index);
+  }
+
   /// Gives the module an event. What it throws is caught, logged and ends the call.
-  void deliver(const shunt_event& event, std::string_view command);
+  void deliver(const shunt_event& event, std::string_view command, std::uint32_t activity);
+  /// Gives it a call by the direct way: what serve() says, or SHUNT_PENDING after an exception, which has ended the call.
+  int serve(const shunt_direct_command& direct, shunt_direct& call, std::string_view command, std::uint32_t activity);
   void run(void (*function)(void*), void* argument);
   void detach();
 
@@ -56,7 +64,11 @@ struct ModuleService::State {
   loop::Loop& loop;
   call::Caller& caller;
   const ModuleOptions options;
+  // As whom the module calls. Owners: this, and direct calls that wait.
+  const std::shared_ptr<const call::Principal> self;
   std::vector<std::pair<std::string_view, std::uint32_t>> commands;  // Sorted.
+  std::vector<std::uint32_t> activities;                             // By command; 0: not learned yet.
+  std::vector<Own<CallSite>> sites;                                  // Where it calls directly.
   void* attached = nullptr;                                          // The module's own state of this loop.
   bool is_attached = false;
   std::size_t incoming = 0;
@@ -66,6 +78,8 @@ struct ModuleService::State {
   std::shared_ptr<bool> alive = std::make_shared<bool>(true);
 
  private:
+  std::uint32_t learn_activity(std::uint32_t index);
+  void log_exception(std::string_view command, std::string_view what) const;
   void caught(shunt_call* call, std::string_view command, std::string_view what);
 };
 

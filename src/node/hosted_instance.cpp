@@ -1,6 +1,7 @@
 #include "node/hosted_instance.h"
 
 #include "base/check.h"
+#include "call/direct.h"
 #include "link/local/cross_loop_link.h"
 #include "link/local/local_link.h"
 #include "node/loops.h"
@@ -37,6 +38,14 @@ std::shared_ptr<HostedInstance> HostedInstance::on_own_loop(Loops& loops, std::s
     instance->links_.push_back(link::CrossLoopLink::create(loops.at(i).loop, home, [target] { return target; }));
   }
   return instance;
+}
+
+std::uint64_t HostedInstance::served_in_all() const {
+  std::uint64_t sum = served.load(std::memory_order_relaxed);
+  for (const auto& link : links_) {
+    if (auto port = link->direct()) sum += port->served.load(std::memory_order_relaxed);
+  }
+  return sum;
 }
 
 }  // namespace shunt::node

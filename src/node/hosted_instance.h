@@ -26,6 +26,8 @@ class HostedInstance final : public call::Instance {
   [[nodiscard]] call::Distance distance() const override { return call::Distance::local; }
   [[nodiscard]] std::string name() const override { return name_; }
   [[nodiscard]] bool is_pooled() const override { return false; }
+  /// With the calls that came by the direct way, which count by loop. Threads: any.
+  [[nodiscard]] std::uint64_t served_in_all() const;
 
  private:
   explicit HostedInstance(std::string name) : name_(std::move(name)) {}

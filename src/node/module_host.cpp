@@ -80,11 +80,19 @@ void ModuleHost::enter(void* owner, std::string_view service, std::string_view c
   note.page->set_known(note.slot, known.number);
 }
 
+std::uint32_t ModuleHost::learn(void* owner, std::string_view service, std::string_view command) {
+  return static_cast<Note*>(owner)->page->learn(fmt::format("{}.{}", service, command));
+}
+
 library::ModuleOptions ModuleHost::options(Note& note) const {
   library::ModuleOptions options;
   options.self.kind = call::PrincipalKind::service;
   options.self.service = name_;
   options.activity = {.enter = &ModuleHost::enter, .owner = &note};
+  if (note.page != nullptr) {
+    options.activity.running = note.page->known_of(note.slot);
+    if (options.activity.running != nullptr) options.activity.learn = &ModuleHost::learn;
+  }
   return options;
 }
 
@@ -157,7 +165,7 @@ void ModuleHost::report(module::ServiceReport& to) {
     to.instances.push_back({.name = instance->name(),
                             .state = "ready",
                             .in_flight = instance->in_flight.load(),
-                            .served = instance->served.load()});
+                            .served = instance->served_in_all()});
     to.in_flight += instance->in_flight.load();
   }
 }

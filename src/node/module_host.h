@@ -55,6 +55,7 @@ class ModuleHost final : public ServiceHost {
 
   ModuleHost(Loops& loops, supervisor::ActivityPage* activity, std::string name, int threads);
   static void enter(void* note, std::string_view service, std::string_view command);
+  static std::uint32_t learn(void* note, std::string_view service, std::string_view command);
   library::ModuleOptions options(Note& note) const;
   Result<void> start_own_thread(int number);
 

@@ -52,6 +52,10 @@ class ActivityPage {
   void set_known(std::size_t slot, std::uint32_t number) {
     if (slot < slots) page()->slots[slot].known.store(number, std::memory_order_release);
   }
+  /// Where that store goes, for who makes it himself; nullptr for a slot beyond the last.
+  [[nodiscard]] std::atomic<std::uint32_t>* known_of(std::size_t slot) {
+    return slot < slots ? &page()->slots[slot].known : nullptr;
+  }
   [[nodiscard]] std::string text(std::size_t slot) const;
 
   /// From a signal handler: that slot's thread is the one that dies.

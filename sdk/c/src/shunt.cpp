@@ -70,6 +70,9 @@ constexpr shunt_api worker_api = {
     .post = nullptr,
     .timer = nullptr,
     .timer_cancel = nullptr,
+    .site = nullptr,
+    .unary = nullptr,
+    .who = nullptr,
 };
 
 }  // namespace

@@ -7,9 +7,8 @@
 #include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
-#include "loop/event.h"
+#include "call/open_calls.h"
 
 namespace shunt::link {
 
@@ -60,19 +59,20 @@ struct KeptOpen {
 
 struct CrossLoopLink::State {
   State(loop::Loop& near_loop, loop::Loop& far_loop, Target to, call::LinkLimits limit)
-      : near(near_loop), far(far_loop), target(std::make_shared<Target>(std::move(to))), limits(limit) {}
+      : near(near_loop),
+        far(far_loop),
+        target(std::make_shared<Target>(std::move(to))),
+        limits(limit),
+        calls(near_loop) {}
   loop::Loop& near;
   loop::Loop& far;
   std::shared_ptr<Target> target;  // Owners: this link, and the far halves of its calls.
   call::LinkLimits limits;
-  std::vector<loop::Event*> drains;  // Who waits until no call is open.
-  call::LinkStats stats;
-  bool draining = false;
-  Call* first = nullptr;
+  call::OpenCalls calls;
 };
 
 // The near half. The far half (Far) is reached by posts only, and the other way round; each post holds both alive.
-class CrossLoopLink::Call final : public call::Outgoing, private loop::Timer {
+class CrossLoopLink::Call final : public call::Outgoing, public call::OpenCalls::Node, private loop::Timer {
  public:
   // On the far loop: a caller of the target link.
   struct Far final : call::CallerEvents {
@@ -142,25 +142,21 @@ class CrossLoopLink::Call final : public call::Outgoing, private loop::Timer {
   };
 
   Call(State& state, call::CallerEvents& events)
-      : state_(&state),
-        near_(state.near),
+      : near_(state.near),
         far_(state.far),
         limits_(state.limits),
         events_(&events),
         credit_(state.limits.stream_credit) {
-    next_ = state.first;
-    if (next_ != nullptr) next_->previous_ = this;
-    state.first = this;
-    state.stats.calls_open++;
-    state.stats.calls_opened++;
+    state.calls.add(*this);
+    state.calls.stats.calls_opened++;
   }
 
-  void begin(const call::Open& open, call::Opening opening) {
+  void begin(const std::shared_ptr<Target>& target, const call::Open& open, call::Opening opening) {
     if (opening.has_message) credit_ -= static_cast<std::int64_t>(opening.message.cost());
     half_closed_ = opening.last == Last::yes;
     opening_held_ = !half_closed_ && credit_ <= 0;
     if (!open.deadline.is_never()) near_.arm(*this, open.deadline.at());
-    tell_far([target = state_->target, kept = KeptOpen(open), opening = std::move(opening)](Far& far) mutable {
+    tell_far([target, kept = KeptOpen(open), opening = std::move(opening)](Far& far) mutable {
       far.begin(*target, kept, std::move(opening));
     });
   }
@@ -209,10 +205,15 @@ class CrossLoopLink::Call final : public call::Outgoing, private loop::Timer {
     unref();
   }
 
+  void end_open(Status status, Cancel reason) override {
+    Hold hold(*this);
+    cancel_far(reason);
+    end(std::move(status), {});
+  }
   void end(Status status, Metadata trailers) {
     if (std::exchange(ended_, true)) return;
     Timer::disarm();
-    detach();
+    leave();
     // The far end's handle is let go of on its own loop.
     tell_far([](Far& far) {
       far.ended = true;
@@ -240,17 +241,6 @@ class CrossLoopLink::Call final : public call::Outgoing, private loop::Timer {
     held_ = false;
     if (events_ != nullptr) events_->on_credit();
   }
-  void detach() {
-    if (state_ == nullptr) return;
-    (previous_ != nullptr ? previous_->next_ : state_->first) = next_;
-    if (next_ != nullptr) next_->previous_ = previous_;
-    next_ = previous_ = nullptr;
-    state_->stats.calls_open--;
-    if (state_->stats.calls_open == 0) {
-      for (auto* drain : state_->drains) drain->set();
-    }
-    state_ = nullptr;
-  }
   // A hold on both halves, let go of on whichever loop comes last. A closure that is never run (its loop ended) lets go
   // too; by then both loops have stopped.
   struct Hold {
@@ -274,14 +264,11 @@ class CrossLoopLink::Call final : public call::Outgoing, private loop::Timer {
     if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
   }
 
-  State* state_;
   loop::Loop& near_;
   loop::Loop& far_;
   const call::LinkLimits limits_;
   call::CallerEvents* events_;
   std::int64_t credit_;
-  Call* next_ = nullptr;
-  Call* previous_ = nullptr;
   bool half_closed_ = false;
   bool opening_held_ = false;
   bool held_ = false;
@@ -297,14 +284,10 @@ Own<CrossLoopLink> CrossLoopLink::create(loop::Loop& near, loop::Loop& far, Targ
 }
 
 CrossLoopLink::~CrossLoopLink() {
-  while (state_->first != nullptr) {
-    auto* call = state_->first;
-    Call::Hold hold(*call);
-    call->cancel_far(Cancel::shutdown);
-    call->end(Status(Code::unavailable, "S1008", "the service was taken away while the call ran")
-                  .with_retry(Retry::reconnect),
-              {});
-  }
+  state_->calls.draining = true;
+  state_->calls.end_all(
+      Status(Code::unavailable, "S1008", "the service was taken away while the call ran").with_retry(Retry::reconnect),
+      Cancel::shutdown);
 }
 
 call::OutgoingHandle CrossLoopLink::open(const call::Open& open, call::CallerEvents& events, call::Opening opening) {
@@ -312,7 +295,7 @@ call::OutgoingHandle CrossLoopLink::open(const call::Open& open, call::CallerEve
   auto* call = new Call(state, events);
   call::OutgoingHandle handle(call);
   auto refuse = [&](Status status) { call->end(std::move(status), {}); };
-  if (state.draining || state.stats.calls_open > state.limits.calls_max) {
+  if (state.calls.draining || state.calls.stats.calls_open > state.limits.calls_max) {
     refuse(Status(Code::unavailable, "S1015", "the link takes no more calls").with_retry(Retry::elsewhere));
   } else if (open.deadline.passed(state.near.now())) {
     refuse(call::cancel_status(Cancel::deadline));
@@ -322,26 +305,12 @@ call::OutgoingHandle CrossLoopLink::open(const call::Open& open, call::CallerEve
             fmt::format("the opening is larger than the limit of {} bytes of metadata or {} of message",
                         state.limits.metadata_bytes_max, state.limits.message_bytes_max)});
   } else {
-    call->begin(open, std::move(opening));
+    call->begin(state.target, open, std::move(opening));
   }
   return handle;
 }
 
-loop::Task<void> CrossLoopLink::drain(Deadline deadline) {
-  auto& state = *state_;
-  state.draining = true;
-  struct Waiting {
-    std::vector<loop::Event*>& drains;
-    loop::Event event;
-    Waiting(std::vector<loop::Event*>& in, loop::Loop& loop) : drains(in), event(loop) { drains.push_back(&event); }
-    ~Waiting() { std::erase(drains, &event); }
-  } waiting(state.drains, state.near);
-  while (state.stats.calls_open > 0) {
-    if (!co_await waiting.event.wait(deadline)) break;
-  }
-  while (state.first != nullptr) state.first->cancel(Cancel::shutdown);
-}
-
-call::LinkStats CrossLoopLink::stats() const { return state_->stats; }
+loop::Task<void> CrossLoopLink::drain(Deadline deadline) { return state_->calls.drain(deadline); }
+call::LinkStats CrossLoopLink::stats() const { return state_->calls.stats; }
 
 }  // namespace shunt::link

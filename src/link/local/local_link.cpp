@@ -6,7 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "loop/event.h"
+#include "call/direct.h"
+#include "call/policy.h"
 #include "loop/task.h"
 
 namespace shunt::link {
@@ -16,65 +17,39 @@ using call::Last;
 using call::Message;
 using call::Metadata;
 using call::Sent;
-
-struct LocalLink::State {
-  State(loop::Loop& on, call::Service& to, call::LinkLimits limit) : loop(on), service(to), limits(limit) {}
-  loop::Loop& loop;
-  call::Service& service;
-  call::LinkLimits limits;
-  std::vector<loop::Event*> drains;  // Who waits until no call is open.
-  call::LinkStats stats;
-  bool draining = false;
-  Call* first = nullptr;  // Open calls, for drain and for the end of the link.
-};
-
-namespace {
-
-Status too_large(std::size_t size, std::uint64_t limit) {
-  return {Code::resource_exhausted, "S1007",
-          fmt::format("a message of {} bytes is larger than the limit of {}; send it as a stream of smaller ones", size,
-                      limit)};
-}
-
-}  // namespace
+using call::too_large;
 
 // The analyzer does not count references: it sees a call freed by an end that was let go of inside, while a Keep on the
 // stack still holds it.
 // NOLINTBEGIN(clang-analyzer-cplusplus.NewDelete)
 
 // Both ends of one call. Lives until both are released; its memory comes from the pool of frames.
-class LocalLink::Call final : private loop::Timer, private loop::Runnable {
+class LocalLink::Call final : public call::OpenCalls::Node, private loop::Timer, private loop::Runnable {
  public:
-  Call(State& state, call::CallerEvents& caller)
-      : state_(&state),
-        loop_(state.loop),
-        limits_(state.limits),
+  Call(call::DirectPort& port, call::CallerEvents& caller)
+      : loop_(port.loop),
+        limits_(port.limits),
         caller_(&caller),
         to_callee_(limits_.stream_credit),
         to_caller_(limits_.stream_credit) {
-    next_ = state.first;
-    if (next_ != nullptr) next_->previous_ = this;
-    state.first = this;
-    state.stats.calls_open++;
-    state.stats.calls_opened++;
+    port.calls.add(*this);
+    port.calls.stats.calls_opened++;
   }
   static void* operator new(std::size_t size) { return loop::allocate_frame(size); }
   static void operator delete(void* memory, std::size_t size) { loop::free_frame(memory, size); }
 
   call::Outgoing& outgoing() { return outgoing_; }
 
-  void begin(const call::Open& open, call::Opening opening) {
+  void begin(call::Service& service, const call::Open& open, call::Opening opening) {
     Keep keep(*this);
     if (opening.has_message) to_callee_ -= static_cast<std::int64_t>(opening.message.cost());
     half_closed_ = opening.last == Last::yes;
     caller_held_ = opening_held_ = !half_closed_ && to_callee_ <= 0;
-    state_->service.begin(call::IncomingHandle(&incoming_), open, std::move(opening));
+    service.begin(call::IncomingHandle(&incoming_), open, std::move(opening));
     if (!ended_ && !open.deadline.is_never()) loop_.arm(*this, open.deadline.at());
   }
 
-  // The link ends, or its drain ran out of time.
-  void end(Status status, Cancel reason) { fail_both(std::move(status), reason); }
-  Call* next() const { return next_; }
+  void end_open(Status status, Cancel reason) override { fail_both(std::move(status), reason); }
 
  private:
   // Keeps the call alive while it is on the stack: the ends may be released by whoever it tells something.
@@ -148,7 +123,7 @@ class LocalLink::Call final : private loop::Timer, private loop::Runnable {
       ended_ = true;
       cancel_callee(Cancel::caller);
     }
-    detach();
+    leave();  // The link, which may be gone before the ends are.
     unref();
   }
   // The caller has dealt with what the callee sent.
@@ -220,7 +195,7 @@ class LocalLink::Call final : private loop::Timer, private loop::Runnable {
       waiting_.clear();
       ended_ = true;
       Timer::disarm();
-      detach();
+      leave();
       std::exchange(caller_, nullptr)->on_answer(std::move(message));
       return;
     }
@@ -279,26 +254,13 @@ class LocalLink::Call final : private loop::Timer, private loop::Runnable {
   void end_caller(Status status, Metadata trailers) {
     ended_ = true;
     Timer::disarm();
-    detach();
+    leave();
     if (caller_ != nullptr) std::exchange(caller_, nullptr)->on_end(std::move(status), std::move(trailers));
-  }
-  // Leaves the link, which may be gone before the ends are.
-  void detach() {
-    if (state_ == nullptr) return;
-    (previous_ != nullptr ? previous_->next_ : state_->first) = next_;
-    if (next_ != nullptr) next_->previous_ = previous_;
-    next_ = previous_ = nullptr;
-    state_->stats.calls_open--;
-    if (state_->stats.calls_open == 0) {
-      for (auto* drain : state_->drains) drain->set();
-    }
-    state_ = nullptr;
   }
   void unref() {
     if (--refs_ == 0) delete this;
   }
 
-  State* state_;
   loop::Loop& loop_;
   const call::LinkLimits limits_;
   call::CallerEvents* caller_;
@@ -307,8 +269,6 @@ class LocalLink::Call final : private loop::Timer, private loop::Runnable {
   CalleeSide incoming_{*this};
   std::int64_t to_callee_;
   std::int64_t to_caller_;
-  Call* next_ = nullptr;
-  Call* previous_ = nullptr;
   std::vector<Waiting> waiting_;
   std::optional<Cancel> cancelled_;
   int refs_ = 2;  // The caller's end and the callee's.
@@ -320,62 +280,49 @@ class LocalLink::Call final : private loop::Timer, private loop::Runnable {
   bool callee_held_ = false;
 };
 
-LocalLink::LocalLink(Own<State> state) : state_(std::move(state)) {}
+LocalLink::LocalLink(std::shared_ptr<call::DirectPort> port) : port_(std::move(port)) {}
 
 Own<LocalLink> LocalLink::create(loop::Loop& loop, call::Service& service, call::LinkLimits limits) {
-  return Own<LocalLink>(new LocalLink(make_own<State>(loop, service, limits)));
+  return Own<LocalLink>(new LocalLink(std::make_shared<call::DirectPort>(loop, service, limits)));
 }
 
 LocalLink::~LocalLink() {
-  state_->draining = true;
-  while (state_->first != nullptr) {
-    state_->first->end(Status(Code::unavailable, "S1008", "the service was taken away while the call ran")
-                           .with_retry(Retry::reconnect),
-                       Cancel::shutdown);
-  }
+  port_->is_open = false;
+  port_->calls.draining = true;
+  port_->calls.end_all(
+      Status(Code::unavailable, "S1008", "the service was taken away while the call ran").with_retry(Retry::reconnect),
+      Cancel::shutdown);
 }
 
 call::OutgoingHandle LocalLink::open(const call::Open& open, call::CallerEvents& events, call::Opening opening) {
-  auto& state = *state_;
-  if (state.draining) {
+  auto& port = *port_;
+  const auto& limits = port.limits;
+  if (port.calls.draining) {
     return call::end_unopened(
         events, Status(Code::unavailable, "S1015", "the service is shutting down").with_retry(Retry::elsewhere));
   }
-  if (state.stats.calls_open >= state.limits.calls_max) {
+  if (port.calls.stats.calls_open >= limits.calls_max) {
     return call::end_unopened(
         events, Status(Code::unavailable, "S1015",
-                       fmt::format("{} calls are open on this link, as many as it takes", state.limits.calls_max))
+                       fmt::format("{} calls are open on this link, as many as it takes", limits.calls_max))
                     .with_retry(Retry::elsewhere));
   }
-  if (open.deadline.passed(state.loop.now())) return call::end_unopened(events, call::cancel_status(Cancel::deadline));
-  if (open.metadata != nullptr && !open.metadata->empty() && open.metadata->cost() > state.limits.metadata_bytes_max) {
-    return call::end_unopened(events, too_large(open.metadata->cost(), state.limits.metadata_bytes_max));
+  if (open.deadline.passed(port.loop.now())) return call::end_unopened(events, call::cancel_status(Cancel::deadline));
+  if (open.metadata != nullptr && !open.metadata->empty() && open.metadata->cost() > limits.metadata_bytes_max) {
+    return call::end_unopened(events, too_large(open.metadata->cost(), limits.metadata_bytes_max));
   }
-  if (opening.has_message && opening.message.size() > state.limits.message_bytes_max) {
-    return call::end_unopened(events, too_large(opening.message.size(), state.limits.message_bytes_max));
+  if (opening.has_message && opening.message.size() > limits.message_bytes_max) {
+    return call::end_unopened(events, too_large(opening.message.size(), limits.message_bytes_max));
   }
-  auto* call = new Call(state, events);
+  auto* call = new Call(port, events);
   call::OutgoingHandle handle(&call->outgoing());
-  call->begin(open, std::move(opening));
+  call->begin(port.service, open, std::move(opening));
   return handle;
 }
 
-loop::Task<void> LocalLink::drain(Deadline deadline) {
-  auto& state = *state_;
-  state.draining = true;
-  struct Waiting {
-    std::vector<loop::Event*>& drains;
-    loop::Event event;
-    Waiting(std::vector<loop::Event*>& in, loop::Loop& loop) : drains(in), event(loop) { drains.push_back(&event); }
-    ~Waiting() { std::erase(drains, &event); }
-  } waiting(state.drains, state.loop);
-  while (state.stats.calls_open > 0) {
-    if (!co_await waiting.event.wait(deadline)) break;
-  }
-  while (state.first != nullptr) state.first->end(call::cancel_status(Cancel::shutdown), Cancel::shutdown);
-}
-
-call::LinkStats LocalLink::stats() const { return state_->stats; }
+loop::Task<void> LocalLink::drain(Deadline deadline) { return port_->calls.drain(deadline); }
+call::LinkStats LocalLink::stats() const { return port_->calls.stats; }
+std::shared_ptr<call::DirectPort> LocalLink::direct() const { return port_; }
 
 // NOLINTEND(clang-analyzer-cplusplus.NewDelete)
 

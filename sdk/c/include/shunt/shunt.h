@@ -25,7 +25,7 @@ extern "C" {
 #endif
 
 #define SHUNT_ABI_MAJOR 1
-#define SHUNT_ABI_MINOR 0
+#define SHUNT_ABI_MINOR 1
 
 #if defined(__GNUC__)
 #define SHUNT_EXPORT __attribute__((visibility("default")))
@@ -154,6 +154,48 @@ enum shunt_sent {
   SHUNT_ENDED = 2, /* not taken (and freed): the call has ended, or CREDIT was not waited for */
 };
 
+/* ---- The direct way: unary calls between two modules on one loop -------------------------------------------------- */
+
+/* Where one module's calls of one command go, with messages of these types: found once, checked at each call. */
+typedef struct shunt_site shunt_site;
+
+/* One call by a site. Values are handed over where they are: nothing is boxed, nothing is serialized. */
+typedef struct shunt_unary {
+  uint32_t size;
+  uint32_t reserved;
+  shunt_call* parent;   /* the incoming call on whose behalf, or NULL: as shunt_open.parent */
+  int64_t deadline_ns;  /* as shunt_open.deadline_ns */
+  void* request;        /* a value of the site's request type, which the callee may move from; NULL where there is none */
+  size_t request_bytes; /* what request->weigh() says of it */
+  void* response;       /* room for a value of the site's response type; NULL where there is none */
+  shunt_call* call;     /* set when the answer is SHUNT_PENDING */
+} shunt_unary;
+
+enum shunt_unary_result {
+  SHUNT_ELSEWHERE = 0, /* nothing has happened: call by open() */
+  SHUNT_ANSWERED = 1,  /* a value stands in `response`; there is no call any more */
+  SHUNT_PENDING = 2,   /* `call` is as open() would have made it; its end comes from inside the next set_user() or later */
+};
+
+/* The same call as its callee sees it. */
+typedef struct shunt_direct {
+  uint32_t size;
+  uint32_t reserved;
+  shunt_call* call; /* an incoming call, without metadata; ends by finish(), or by returning SHUNT_ANSWERED */
+  int64_t deadline_ns;
+  void* request;             /* may be moved from, until serve() returns; then its owner destroys what is left */
+  void* response;            /* uninitialized room for the answer, until serve() returns */
+  size_t response_bytes_max; /* an answer that weighs more must go by finish(), which refuses it */
+} shunt_direct;
+
+/* How a module serves one command directly. serve() returns SHUNT_ANSWERED when it has constructed a value in `response`:
+ * then the call is over and its handle void. Else SHUNT_PENDING: finish() and release() are owed, or were called. Who
+ * goes on after serve() calls set_user() before it returns; events come as for any incoming call. */
+typedef struct shunt_direct_command {
+  int (*serve)(void* command, void* self, shunt_direct* call);
+  void* command;
+} shunt_direct_command;
+
 /* The functions of the house. */
 typedef struct shunt_api {
   uint32_t size;
@@ -189,6 +231,14 @@ typedef struct shunt_api {
   /* Calls fn(arg) at deadline_ns. Returns a handle for timer_cancel, valid until it fires. */
   void* (*timer)(shunt_context* context, int64_t deadline_ns, void (*fn)(void* arg), void* arg);
   void (*timer_cancel)(shunt_context* context, void* timer);
+
+  /* Since 1.1; modules only. The site of "service.command" for messages of these types (NULL: there is no message), as
+   * long as the context. NULL where nothing is called directly: use open(). Ask once and keep it. */
+  shunt_site* (*site)(shunt_context* context, shunt_slice target, const shunt_type* request, const shunt_type* response);
+  /* shunt_unary_result. */
+  int (*unary)(shunt_site* site, shunt_unary* call);
+  /* Who calls: fills in the principal, as long as the incoming call is not released. For a call that came by serve(). */
+  void (*who)(shunt_call* call, shunt_open* open);
 } shunt_api;
 
 /* ---- Modules ------------------------------------------------------------------------------------------------------ */
@@ -215,6 +265,10 @@ typedef struct shunt_module {
   /* When that loop ends, on its thread: every call of it has been released or is released here. May be NULL. */
   void (*detach)(void* self, shunt_context* context);
   void (*on_event)(void* self, shunt_context* context, const shunt_event* event);
+  /* Since 1.1. Whether a command is unary and takes and gives exactly these types (NULL: no message): 1, and how it is
+   * served; or 0. Any thread. May be NULL. */
+  int (*find_direct)(void* self, uint32_t command, const shunt_type* request, const shunt_type* response,
+                     shunt_direct_command* found);
 } shunt_module;
 
 /* What a module exports. The version stands beside it so that a host of another major version can say so before it

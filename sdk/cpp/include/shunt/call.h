@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "shunt/message.h"
+#include "shunt/sites.h"
 
 namespace shunt {
 inline namespace sdk {
@@ -57,6 +58,7 @@ struct Attachment {
   shunt_context* context = nullptr;
   ModuleState* module = nullptr;
   Call* calls = nullptr;  // Those that wait.
+  Sites sites = {};
 };
 
 /// Whoever hears of a call: what set_user() knows it by.
@@ -127,9 +129,14 @@ class Call : protected detail::EventTarget {
     return all;
   }
   [[nodiscard]] Principal principal() const {
+    if (is_direct_) {
+      shunt_open open{};
+      open.size = sizeof(open);
+      at_->api->who(call_, &open);
+      return principal_of(open);
+    }
     if (open_ == nullptr) return kept_ ? kept_->principal : Principal();
-    return {static_cast<Principal::Kind>(open_->principal_kind), std::string(detail::view(open_->principal_service)),
-            std::string(detail::view(open_->principal_user))};
+    return principal_of(*open_);
   }
 
   /// Sends initial metadata: once, before the first message.
@@ -156,6 +163,11 @@ class Call : protected detail::EventTarget {
   Call(detail::Attachment& at, const shunt_event& event)
       : at_(&at), call_(event.call), open_(event.open), deadline_ns_(event.open->deadline_ns) {
     half_closed_ = (event.flags & SHUNT_LAST) != 0;
+  }
+  Call(detail::Attachment& at, const shunt_direct& direct)
+      : at_(&at), call_(direct.call), open_(nullptr), deadline_ns_(direct.deadline_ns) {
+    is_direct_ = true;
+    half_closed_ = true;
   }
   ~Call() = default;
 
@@ -215,6 +227,7 @@ class Call : protected detail::EventTarget {
         return;
     }
   }
+  [[nodiscard]] bool has_trailers() const { return !trailers_.empty(); }
   /// Set by what may run when the call ends, so that a deferred wake finds it alive.
   [[nodiscard]] bool is_pinned() const { return deferred_ || waking_; }
   /// An answer of raw bytes says so, unless the handler said something of its own: else it would pass for JSON.
@@ -252,6 +265,10 @@ class Call : protected detail::EventTarget {
   };
   static constexpr int awaits_after_cancel_max = 1000;
 
+  static Principal principal_of(const shunt_open& open) {
+    return {static_cast<Principal::Kind>(open.principal_kind), std::string(detail::view(open.principal_service)),
+            std::string(detail::view(open.principal_user))};
+  }
   static std::vector<shunt_pair> to_pairs(const Metadata& metadata) {
     std::vector<shunt_pair> pairs;
     for (const auto& [key, value] : metadata) pairs.push_back({detail::slice(key), detail::slice(value)});
@@ -300,6 +317,7 @@ class Call : protected detail::EventTarget {
   bool waking_ = false;
   bool dropped_ = false;
   bool linked_ = false;
+  bool is_direct_ = false;  // It came by the direct way: without metadata, and who calls is asked for.
   detail::Wait* waits_ = nullptr;
   detail::Wait* reading_ = nullptr;
   detail::Wait* writing_ = nullptr;
@@ -379,6 +397,10 @@ class OutCall final : public EventTarget {
     open.parent = parent.call_;
     closed_ = last;
     call_ = at_->api->open(at_->context, &open, first, static_cast<EventTarget*>(this));
+  }
+  /// A call by the direct way that waits. Its end may come from inside this.
+  OutCall(Call& parent, shunt_call* pending) : parent_(&parent), at_(parent.at_), call_(pending), closed_(true) {
+    at_->api->set_user(call_, static_cast<EventTarget*>(this));
   }
   OutCall(const OutCall&) = delete;
   OutCall& operator=(const OutCall&) = delete;
@@ -558,23 +580,96 @@ class Writer {
   Call* call_;
 };
 
+namespace detail {
+
+/// Where the value of an answer comes to stand.
+template <typename T>
+class Room {
+ public:
+  Room() {}   // NOLINT(modernize-use-equals-default): of a union
+  ~Room() {}  // NOLINT(modernize-use-equals-default)
+  Room(const Room&) = delete;
+  Room& operator=(const Room&) = delete;
+  void* address() { return &value_; }
+  T& value() { return value_; }
+  void move_from(Room& other) { new (&value_) T(std::move(other.value_)); }
+  void destroy() { value_.~T(); }
+
+ private:
+  union {
+    T value_;
+  };
+};
+template <>
+class Room<void> {
+ public:
+  static void* address() { return nullptr; }
+  void move_from(Room&) {}
+  void destroy() {}
+};
+
+}  // namespace detail
+
 /// An answer on its way. The call has been started; co_await waits for the Result. Start several, then await each, and
 /// they run at the same time. Dropping it cancels the call.
 template <typename T>
 class [[nodiscard]] Answer {
  public:
-  explicit Answer(std::unique_ptr<detail::OutCall> call) : call_(std::move(call)) {}
+  explicit Answer(std::unique_ptr<detail::OutCall> call) : parent_(&call->parent()), call_(std::move(call)) {}
+  Answer(Answer&& other) noexcept : parent_(other.parent_), call_(std::move(other.call_)) { take_room(other); }
+  Answer& operator=(Answer&& other) noexcept {
+    if (this == &other) return *this;
+    leave_room();
+    parent_ = other.parent_;
+    call_ = std::move(other.call_);
+    take_room(other);
+    return *this;
+  }
+  ~Answer() { leave_room(); }
 
-  bool await_ready() { return call_->pass_cancelled() || call_->ended(); }
+  bool await_ready() { return parent_->pass_cancelled() || call_ == nullptr || call_->ended(); }
   void await_suspend(std::coroutine_handle<> waiting) {
-    wait_.suspend(call_->parent(), waiting);
+    wait_.suspend(*parent_, waiting);
     call_->ending = &wait_;
   }
-  Result<T> await_resume() { return read(*call_); }
+  Result<T> await_resume() {
+    if (call_ != nullptr) return read(*call_);
+    if (parent_->cancelled()) return parent_->cancel_error();
+    if (!is_here_) return internal("the answer was taken before");
+    if constexpr (std::is_void_v<T>) {
+      return {};
+    } else {
+      return std::move(room_.value());
+    }
+  }
 
  private:
+  friend class Client;
   template <typename Response, typename Request>
   friend class Exchange;
+  /// Calls by the direct way; where there is none now, as `elsewhere` does.
+  template <typename Elsewhere>
+  Answer(Call& parent, shunt_site* site, shunt_unary& unary, const Elsewhere& elsewhere) : parent_(&parent) {
+    unary.size = sizeof(unary);
+    unary.parent = parent.call_;
+    unary.response = room_.address();
+    int result = parent.at_->api->unary(site, &unary);
+    if (result == SHUNT_ANSWERED) {
+      is_here_ = true;
+    } else if (result == SHUNT_PENDING) {
+      call_ = std::make_unique<detail::OutCall>(parent, unary.call);
+    } else {
+      call_ = elsewhere();
+    }
+  }
+  void take_room(Answer& other) {
+    is_here_ = other.is_here_;
+    if (is_here_) room_.move_from(other.room_);
+  }
+  void leave_room() {
+    if (std::exchange(is_here_, false)) room_.destroy();
+  }
+
   static Result<T> read(detail::OutCall& call) {
     call.ending = nullptr;
     Result<void> status = call.status();
@@ -593,7 +688,10 @@ class [[nodiscard]] Answer {
       return argument.take();
     }
   }
-  std::unique_ptr<detail::OutCall> call_;
+  Call* parent_;
+  std::unique_ptr<detail::OutCall> call_;  // None: the answer came at once, and stands in room_.
+  detail::Room<T> room_;
+  bool is_here_ = false;
   detail::Wait wait_;
 };
 
@@ -715,7 +813,9 @@ class [[nodiscard]] Exchange {
 /// Another service, as a handler calls it. Cheap to make; belongs to the call.
 class Client {
  public:
-  Client(Call& call, std::string_view service) : call_(&call), service_(service) {}
+  Client(Call& call, std::string_view service) : call_(&call), callee_(call.at_->sites.callee(service)) {
+    if (callee_ == nullptr) name_ = service;
+  }
 
   /// The same service, called differently: prices.with({.timeout = 50ms}).call<Price>("get", item)
   [[nodiscard]] Client with(CallOptions options) const {
@@ -729,11 +829,32 @@ class Client {
   Answer<Response> call(std::string_view command, Request request) const {
     static_assert(!detail::ProtoMessage<Request> && !detail::ProtoMessage<Response>,
                   "calls between services carry JSON: a protobuf message is for handlers");
-    return Answer<Response>(start(command, detail::to_message(detail::message_type<Request>(), std::move(request))));
+    auto long_way = [&] {
+      return start(command, detail::to_message(detail::message_type<Request>(), std::move(request)));
+    };
+    if constexpr (detail::is_direct<Request> && detail::is_direct<Response>) {
+      const shunt_type* type = detail::message_type<Request>();
+      if (shunt_site* site = find_site(command, type, detail::message_type<Response>())) {
+        shunt_unary unary{};
+        unary.deadline_ns = deadline_ns();
+        unary.request = &request;
+        unary.request_bytes = detail::weigh(request);
+        return Answer<Response>(*call_, site, unary, long_way);
+      }
+    }
+    return Answer<Response>(long_way());
   }
   template <typename Response = void>
   Answer<Response> call(std::string_view command) const {
-    return Answer<Response>(start(command, detail::empty_object()));
+    auto long_way = [&] { return start(command, detail::empty_object()); };
+    if constexpr (detail::is_direct<Response>) {
+      if (shunt_site* site = find_site(command, nullptr, detail::message_type<Response>())) {
+        shunt_unary unary{};
+        unary.deadline_ns = deadline_ns();
+        return Answer<Response>(*call_, site, unary, long_way);
+      }
+    }
+    return Answer<Response>(long_way());
   }
 
   /// The answer streams.
@@ -747,15 +868,26 @@ class Client {
   template <typename Response, typename Request>
   Exchange<Response, Request> open(std::string_view command) const {
     return Exchange<Response, Request>(
-        std::make_unique<detail::OutCall>(*call_, service_, command, options_, nullptr, false));
+        std::make_unique<detail::OutCall>(*call_, service(), command, options_, nullptr, false));
   }
 
  private:
   [[nodiscard]] std::unique_ptr<detail::OutCall> start(std::string_view command, shunt_message request) const {
-    return std::make_unique<detail::OutCall>(*call_, service_, command, options_, &request, true);
+    return std::make_unique<detail::OutCall>(*call_, service(), command, options_, &request, true);
+  }
+  [[nodiscard]] std::string_view service() const { return callee_ != nullptr ? callee_->name() : name_; }
+  [[nodiscard]] std::int64_t deadline_ns() const {
+    return options_.timeout.count() > 0 ? call_->at_->api->now() + options_.timeout.count() : SHUNT_NO_DEADLINE;
+  }
+  /// nullptr: this call goes the long way, as all do that carry metadata.
+  [[nodiscard]] shunt_site* find_site(std::string_view command, const shunt_type* request,
+                                      const shunt_type* response) const {
+    if (callee_ == nullptr || !options_.metadata.empty()) return nullptr;
+    return callee_->site(*call_->at_->api, call_->at_->context, command, request, response);
   }
   Call* call_;
-  std::string service_;
+  detail::Callee* callee_;
+  std::string name_;  // Where it is no Callee.
   CallOptions options_;
 };
 

@@ -175,6 +175,16 @@ bool read_text(std::string_view text, T& out, std::optional<Error>& error) {
   return false;
 }
 
+/// Whether a value of T, or the lack of one, can be handed over where it stands: it has a type of its own.
+template <typename T>
+inline constexpr bool is_direct = std::is_void_v<T> || (!std::is_same_v<T, Bytes> && !ProtoMessage<T>);
+
+/// What a message of T weighs against limits.
+template <typename T>
+std::size_t weigh(const T& value) {
+  return Codec<T>::weigh(value);
+}
+
 /// A value taken from a message: where it came typed, the sender's box itself, else what was read.
 template <typename T>
 class Argument {

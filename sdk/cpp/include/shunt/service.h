@@ -124,6 +124,9 @@ class Command {
  public:
   virtual ~Command() = default;
   virtual void begin(Attachment& at, const shunt_event& event) = 0;
+  /// How it is served directly with values of these types, if it is.
+  virtual bool find_direct(const shunt_type* request_given, const shunt_type* response_wanted,
+                           shunt_direct_command& found) = 0;
 
   std::string name;
   const shunt_type* request = nullptr;
@@ -290,7 +293,53 @@ class HandlerCommand final : public Command {
     }
   }
 
+  bool find_direct(const shunt_type* request_given, const shunt_type* response_wanted,
+                   shunt_direct_command& found) override {
+    if constexpr (takes_values) {
+      auto agree = [](const shunt_type* a, const shunt_type* b) {
+        return a == nullptr || b == nullptr ? a == b : same_type(*a, *b);
+      };
+      if (!agree(request, request_given) || !agree(response, response_wanted)) return false;
+      found.serve = &serve;
+      found.command = this;
+      return true;
+    } else {
+      return false;
+    }
+  }
+
  private:
+  // A unary command whose messages have types of their own.
+  static constexpr bool takes_values = !Taken::reads && !Taken::writes && is_direct<Request> && is_direct<Answered>;
+
+  static int serve(void* self, void* attached, shunt_direct* direct) {
+    auto& command = *static_cast<HandlerCommand*>(self);
+    auto& at = *static_cast<Attachment*>(attached);
+    if constexpr (waits) {
+      return (new (Pool::allocate(sizeof(Served))) Served(command, at, *direct))->serve(*direct);
+    } else {
+      return Immediate(command, at, *direct).serve(*direct);
+    }
+  }
+  template <typename Base>
+  static auto invoke_directly(HandlerCommand& command, Base& call, const shunt_direct& direct) ->
+      typename Shape::Returned {
+    if constexpr (has_request) {
+      return command.handler_(call, std::move(*static_cast<Request*>(direct.request)));
+    } else {
+      return command.handler_(call);
+    }
+  }
+  // Puts the answer where the caller wants it; false when it must go the long way.
+  static bool place(Result<Answered>& result, const shunt_direct& direct) {
+    if (!result.has_value()) return false;
+    if constexpr (!std::is_void_v<Answered>) {
+      if (weigh(*result) > direct.response_bytes_max) return false;
+      new (direct.response) Answered(std::move(*result));
+    }
+    return true;
+  }
+
   // The answer as a message. A command that writes a stream has none of its own.
   static void answer(const Command& command, Result<Answered>& result, auto&& end, auto&& end_with) {
     (void)command;
@@ -356,19 +405,27 @@ class HandlerCommand final : public Command {
   class Immediate final : public Call {
    public:
     Immediate(HandlerCommand& command, Attachment& at, const shunt_event& event) : Call(at, event), command_(command) {}
+    Immediate(HandlerCommand& command, Attachment& at, const shunt_direct& direct)
+        : Call(at, direct), command_(command) {}
+    int serve(const shunt_direct& direct) {
+      std::optional<Error> error;
+      try {
+        auto result = invoke_directly(command_, *this, direct);
+        if (!this->has_trailers() && place(result, direct)) return SHUNT_ANSWERED;
+        answer_with(result);
+        return SHUNT_PENDING;
+      } catch (...) {
+        error = thrown_error(*this, command_.name);
+      }
+      this->end(*error);
+      return SHUNT_PENDING;
+    }
     void run(const shunt_event& event) {
       std::optional<Error> error;
       try {
         auto result = invoke(command_, *this, event, error);
         if constexpr (!waits) {
-          if (result) {
-            return answer(
-                command_, *result, [this](const Error& failed) { this->end(failed); },
-                [this](shunt_message* last) {
-                  if constexpr (std::is_same_v<Answered, Bytes> && !is_proto) this->say_bytes();
-                  this->end(ok_status, last);
-                });
-          }
+          if (result) return answer_with(*result);
         }
       } catch (...) {
         error = thrown_error(*this, command_.name);
@@ -377,6 +434,14 @@ class HandlerCommand final : public Command {
     }
 
    private:
+    void answer_with(Result<Answered>& result) {
+      answer(
+          command_, result, [this](const Error& failed) { this->end(failed); },
+          [this](shunt_message* last) {
+            if constexpr (std::is_same_v<Answered, Bytes> && !is_proto) this->say_bytes();
+            this->end(ok_status, last);
+          });
+    }
     HandlerCommand& command_;
   };
 
@@ -384,7 +449,39 @@ class HandlerCommand final : public Command {
   class Served final : public Call, private RootEnd {
    public:
     Served(HandlerCommand& command, Attachment& at, const shunt_event& event) : Call(at, event), command_(command) {}
+    Served(HandlerCommand& command, Attachment& at, const shunt_direct& direct) : Call(at, direct), command_(command) {}
 
+    int serve(const shunt_direct& direct) {
+      std::optional<Error> error;
+      try {
+        if constexpr (waits) task_ = invoke_directly(command_, *this, direct);
+        started_ = true;
+      } catch (...) {
+        error = thrown_error(*this, command_.name);
+      }
+      if (!started_) {
+        finish_with_error(*std::move(error));
+        return SHUNT_PENDING;
+      }
+      starting_ = true;
+      if constexpr (waits) task_.start(*this);
+      starting_ = false;
+      if (!done_) {
+        at_->api->set_user(call_, static_cast<EventTarget*>(this));
+        link();
+        return SHUNT_PENDING;
+      }
+      if constexpr (waits) {
+        auto* result = task_.peek();
+        if (result != nullptr && !has_trailers() && !is_pinned() && place(*result, direct)) {
+          drop_frame();
+          destroy();
+          return SHUNT_ANSWERED;
+        }
+      }
+      complete();
+      return SHUNT_PENDING;
+    }
     void start(const shunt_event& event) {
       at_->api->set_user(call_, static_cast<EventTarget*>(this));
       if constexpr (Taken::reads) {
@@ -490,7 +587,9 @@ struct ModuleState {
   static void* attach(void* self, shunt_context* context) {
     auto& module = *static_cast<ModuleState*>(self);
     if (!module.enter(context)) return nullptr;
-    return new Attachment{module.api, context, &module, nullptr};
+    auto* at = new Attachment{module.api, context, &module};
+    at->sites.enable(*module.api);
+    return at;
   }
   static void detach(void* self, shunt_context* context) {
     auto* at = static_cast<Attachment*>(self);
@@ -513,6 +612,11 @@ struct ModuleState {
     auto& commands = at.module->commands;
     if (event->open->command >= commands.size()) return unknown_command(at, *event);
     commands[event->open->command]->begin(at, *event);
+  }
+  static int find_direct(void* self, std::uint32_t command, const shunt_type* request, const shunt_type* response,
+                         shunt_direct_command* found) {
+    auto& commands = static_cast<ModuleState*>(self)->commands;
+    return command < commands.size() && commands[command]->find_direct(request, response, *found) ? 1 : 0;
   }
 
  private:
@@ -650,6 +754,7 @@ class Service {
     abi.attach = &detail::ModuleState::attach;
     abi.detach = &detail::ModuleState::detach;
     abi.on_event = &detail::ModuleState::on_event;
+    abi.find_direct = &detail::ModuleState::find_direct;
     return keep(std::move(module));
   }
   // A module is never unloaded, so neither is its state. Reachable, for leak checkers.

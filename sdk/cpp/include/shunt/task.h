@@ -9,6 +9,7 @@
 #include <exception>
 #include <new>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 #include "shunt/error.h"
@@ -149,6 +150,8 @@ struct Promise : PromiseBase {
     rethrow();
     return std::move(*value);
   }
+  /// The result where it stands; nullptr when it threw.
+  T* peek() { return value.has_value() ? &*value : nullptr; }
 };
 
 template <>
@@ -198,6 +201,11 @@ class [[nodiscard]] Task {
   }
   /// The result of a task that is done; throws what it threw. Once.
   T take() { return handle_.promise().take(); }
+  T* peek()
+    requires(!std::is_void_v<T>)
+  {
+    return handle_.promise().peek();
+  }
 
  private:
   std::coroutine_handle<promise_type> handle_;
