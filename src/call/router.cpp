@@ -238,8 +238,15 @@ DirectRoute* Router::direct(const Principal& principal, std::string_view service
   const Resolved& target = **resolved;
   Instance* instance = direct_instance(*target.route, state.context.loop_index);
   if (instance == nullptr) return nullptr;
-  auto* route = new DirectRoute(state.context.loop, state.context.loop_index, target.route, *target.command,
-                                *target.stats, *instance, instance->link(state.context.loop_index)->direct());
+  auto* route = new DirectRoute({.loop = state.context.loop,
+                                 .loop_index = state.context.loop_index,
+                                 .route = target.route,
+                                 .command = *target.command,
+                                 .stats = *target.stats,
+                                 .paths = state.context.paths,
+                                 .caller = *target.caller,
+                                 .instance = *instance,
+                                 .port = instance->link(state.context.loop_index)->direct()});
   route->head_ = &state.direct;
   route->next_ = state.direct;
   if (route->next_ != nullptr) route->next_->previous_ = route;
