@@ -163,9 +163,9 @@ typedef struct shunt_site shunt_site;
 typedef struct shunt_unary {
   uint32_t size;
   uint32_t reserved;
-  shunt_call* parent;   /* the incoming call on whose behalf, or NULL: as shunt_open.parent */
-  int64_t deadline_ns;  /* as shunt_open.deadline_ns */
-  void* request;        /* a value of the site's request type, which the callee may move from; NULL where there is none */
+  shunt_call* parent;  /* the incoming call on whose behalf, or NULL: as shunt_open.parent */
+  int64_t deadline_ns; /* as shunt_open.deadline_ns */
+  void* request; /* a value of the site's request type, which the callee may move from; NULL where there is none */
   size_t request_bytes; /* what request->weigh() says of it */
   void* response;       /* room for a value of the site's response type; NULL where there is none */
   shunt_call* call;     /* set when the answer is SHUNT_PENDING */
@@ -174,7 +174,8 @@ typedef struct shunt_unary {
 enum shunt_unary_result {
   SHUNT_ELSEWHERE = 0, /* nothing has happened: call by open() */
   SHUNT_ANSWERED = 1,  /* a value stands in `response`; there is no call any more */
-  SHUNT_PENDING = 2,   /* `call` is as open() would have made it; its end comes from inside the next set_user() or later */
+  SHUNT_PENDING =
+      2, /* `call` is as open() would have made it; its end comes from inside the next set_user() or later */
 };
 
 /* The same call as its callee sees it. */
@@ -234,7 +235,8 @@ typedef struct shunt_api {
 
   /* Since 1.1; modules only. The site of "service.command" for messages of these types (NULL: there is no message), as
    * long as the context. NULL where nothing is called directly: use open(). Ask once and keep it. */
-  shunt_site* (*site)(shunt_context* context, shunt_slice target, const shunt_type* request, const shunt_type* response);
+  shunt_site* (*site)(shunt_context* context, shunt_slice target, const shunt_type* request,
+                      const shunt_type* response);
   /* shunt_unary_result. */
   int (*unary)(shunt_site* site, shunt_unary* call);
   /* Who calls: fills in the principal, as long as the incoming call is not released. For a call that came by serve(). */
