@@ -26,6 +26,8 @@ class LoadPage {
   void tell(const Load& load);
   /// For sending; stays its own.
   [[nodiscard]] int fd() const { return page_.fd(); }
+  /// Another descriptor of it, to give away.
+  [[nodiscard]] Result<os::Fd> share() const { return page_.share(); }
 
  private:
   explicit LoadPage(os::PublishedPage page) : page_(std::move(page)) {}

@@ -20,4 +20,13 @@ std::size_t CommandStats::bucket_of(Duration took) {
   return bucket;
 }
 
+void CommandStats::merge(std::size_t loop_index, Code code, std::uint64_t calls, std::uint64_t latency_ns,
+                         std::span<const std::uint64_t> latency) {
+  Shard& to = shard(loop_index);
+  add(loop_index, to.started, calls);
+  add(loop_index, to.ended[static_cast<std::size_t>(code) % code_count], calls);
+  add(loop_index, to.latency_ns_sum, latency_ns);
+  for (std::size_t i = 0; i < latency.size() && i < to.latency.size(); i++) add(loop_index, to.latency[i], latency[i]);
+}
+
 }  // namespace shunt::call

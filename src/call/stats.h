@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "base/status.h"
@@ -38,6 +39,9 @@ class CommandStats {
     // Most calls are of the first bucket.
     add(loop_index, to.latency[took.count() <= first_bound_ns ? 0 : bucket_of(took)], calls);
   }
+  /// Adds calls that were started and have ended elsewhere; `latency` by bucket.
+  void merge(std::size_t loop_index, Code code, std::uint64_t calls, std::uint64_t latency_ns,
+             std::span<const std::uint64_t> latency);
 
   [[nodiscard]] std::uint64_t started() const {
     return sum([](const Shard& one) { return one.started.load(std::memory_order_relaxed); });

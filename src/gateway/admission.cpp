@@ -272,6 +272,7 @@ Check check_token(const Shared& shared, const ListenerPolicy& policy, const Targ
   const call::ServiceDefinition& service = *target.route->definition;
   principal.kind = policy.operator_socket ? call::PrincipalKind::operator_ : call::PrincipalKind::gateway;
   principal.user.clear();
+  principal.token.clear();
   if (policy.operator_socket || service.auth != call::Auth::token) return std::nullopt;
 
   constexpr std::string_view scheme = "bearer ";
@@ -290,7 +291,10 @@ Check check_token(const Shared& shared, const ListenerPolicy& policy, const Targ
   };
   if (const auto own = table.by_service.find(service.full_name); own != table.by_service.end()) try_all(own->second);
   try_all(table.everywhere);
-  if (found) return std::nullopt;
+  if (found) {
+    if (shared.hooks.mint && !principal.user.empty()) principal.token = shared.hooks.mint(principal.user);
+    return std::nullopt;
+  }
   Refusal refusal{401, Status(Code::unauthenticated, "S4010",
                               is_bearer ? fmt::format("the token is not one of those that open {}", service.full_name)
                                         : fmt::format("{} needs a token: send \"Authorization: Bearer TOKEN\"",

@@ -90,6 +90,8 @@ struct GatewayHooks {
   std::function<std::string()> metrics;                 ///< Prometheus text, put before the gateway's own.
   std::function<std::optional<std::string>()> unready;  ///< Why /readyz answers 503, if it should.
   std::function<void(const AccessRecord&)> access_log;
+  /// What proves to others that a call is that user's: becomes the principal's token.
+  std::function<std::string(const std::string& user)> mint;
   std::function<void(const Status& why)> tls_failed;  ///< A handshake did, before there was a request.
   Tunnel* tunnel = nullptr;                           ///< Takes the streams of its path. Outlives the gateway.
 };

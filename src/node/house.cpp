@@ -60,6 +60,7 @@ House::~House() {
   // The threads end first; then, on this one, whatever has links to loops, and the loops last.
   loops_->stop();
   gateways_.clear();
+  if (broker_ != nullptr) broker_->stop();
   loops_->forget_routing();
   peers_ = nullptr;
   for (auto& hosted : services_) hosted->host = nullptr;
@@ -139,6 +140,14 @@ loop::Task<bool> House::prepare() {
     co_return false;
   }
   loops_ = std::move(*loops);
+  auto user_tokens = UserTokens::load(options_.data);
+  if (!user_tokens) {
+    std::fprintf(stderr, "%s\n", user_tokens.error().to_string().c_str());
+    finish(status_config);
+    co_return false;
+  }
+  user_tokens_ = make_own<UserTokens>(std::move(*user_tokens));
+  broker_ = make_own<Broker>(*loops_, *user_tokens_, BrokerOptions{});
   paths_ = std::make_shared<call::PathStats>(loops_->all());
   if (!load_peers()) {
     finish(status_config);
@@ -354,6 +363,9 @@ loop::Task<void> House::open_gateways() {
       gateway::GatewayHooks hooks;
       hooks.metrics = [&routing] { return metrics_text(*routing.router.routing()); };
       hooks.unready = [this] { return unready(); };
+      hooks.mint = [mint = TokenMint(*user_tokens_)](const std::string& user) mutable {
+        return mint.of(user, ::time(nullptr));
+      };
       hooks.tls_failed = [this, &loop = routing.loop, told = Instant{INT64_MIN}](const Status& why) mutable {
         // Whoever scans ports can make as many as they like.
         if (told.ns != INT64_MIN && loop.now() - told < tls_failure_pause) return;
@@ -462,7 +474,7 @@ loop::Task<void> House::host_service(Hosted& hosted) {
     }
     hosted.host = std::move(*host);
   } else {
-    auto host = make_own<PoolHost>(*loops_, *supervisor_, log_, service, content_hash(service), changed);
+    auto host = make_own<PoolHost>(*loops_, *broker_, *supervisor_, log_, service, content_hash(service), changed);
     auto* pool = host.get();
     hosted.host = std::move(host);
     pool->start(adoptable_);

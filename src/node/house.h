@@ -19,6 +19,7 @@
 #include "manifest/manifest.h"
 #include "module/log_book.h"
 #include "module/manager.h"
+#include "node/broker.h"
 #include "node/certificates.h"
 #include "node/hosted_instance.h"
 #include "node/loops.h"
@@ -109,6 +110,8 @@ class House final : public supervisor::ClientEvents {
   Own<gateway::GatewayStats> gateway_stats_;
   Own<Loops> loops_;
   Own<Peers> peers_;
+  Own<UserTokens> user_tokens_;
+  Own<Broker> broker_;  ///< Direct links between workers.
   Own<module::Manager> manager_;
   std::shared_ptr<HostedInstance> manager_instance_;
   std::shared_ptr<call::ServiceStats> manager_stats_ = std::make_shared<call::ServiceStats>();

@@ -43,12 +43,12 @@ std::pair<std::string_view, std::string_view> leveled(pool::OutputStream stream,
 
 }  // namespace
 
-PoolHost::PoolHost(Loops& loops, call::Spawner& spawner, module::LogBook& log,
+PoolHost::PoolHost(Loops& loops, Broker& broker, call::Spawner& spawner, module::LogBook& log,
                    const manifest::ServiceManifest& manifest, std::string hash, HostChanged changed)
     : control_(loops.control().loop),
       log_(log),
       changed_(std::move(changed)),
-      links_(loops, manifest.definition.full_name, static_cast<std::uint32_t>(manifest.engine.concurrency)),
+      links_(loops, broker, manifest.definition.full_name, static_cast<std::uint32_t>(manifest.engine.concurrency)),
       outputs_(loops.control().loop) {
   std::vector<loop::Loop*> all;
   for (std::size_t i = 0; i < loops.all(); i++) all.push_back(&loops.at(i).loop);

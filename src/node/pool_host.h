@@ -17,11 +17,13 @@
 
 namespace shunt::node {
 
+class Broker;
+
 /// Threads: the control loop's. Lifetime: destroyed after the loops' threads have ended.
 class PoolHost final : public ServiceHost, private pool::PoolEvents, private pool::LogSink {
  public:
-  PoolHost(Loops& loops, call::Spawner& spawner, module::LogBook& log, const manifest::ServiceManifest& manifest,
-           std::string hash, HostChanged changed);
+  PoolHost(Loops& loops, Broker& broker, call::Spawner& spawner, module::LogBook& log,
+           const manifest::ServiceManifest& manifest, std::string hash, HostChanged changed);
   ~PoolHost() override;
   /// Starts the workers. Those of this service and hash in `living`, which an earlier node left, are taken over.
   void start(std::vector<call::SpawnedWorker>& living);

@@ -9,6 +9,7 @@
 #include "link/local/cross_loop_link.h"
 #include "link/mux_link.h"
 #include "link/unix/socket_carrier.h"
+#include "node/broker.h"
 #include "os/clock_id.h"
 
 namespace shunt::node {
@@ -56,8 +57,8 @@ class WorkerCarrier final : public link::Carrier, private link::Carrier::Events 
 
 class MuxWorkerLink final : public pool::WorkerLink, private link::LinkOwner {
  public:
-  MuxWorkerLink(RoutingLoop& routing, os::Fd socket, pool::WorkerLinkEvents& events, const std::string& service,
-                std::uint32_t concurrency)
+  MuxWorkerLink(RoutingLoop& routing, Own<link::Carrier> bytes, call::Service& calls, pool::WorkerLinkEvents& events,
+                const std::string& service, std::uint32_t concurrency)
       : events_(events) {
     link::MuxLinkOptions options;
     options.side = wire::Side::dialler;
@@ -71,8 +72,8 @@ class MuxWorkerLink final : public pool::WorkerLink, private link::LinkOwner {
     options.trust_principal = false;
     options.peer.kind = call::PrincipalKind::service;
     options.peer.service = service;
-    auto carrier = make_own<WorkerCarrier>(link::make_socket_carrier(routing.loop, std::move(socket)), events);
-    link_ = link::MuxLink::create(routing.loop, std::move(carrier), routing.forwarder, *this, std::move(options));
+    auto carrier = make_own<WorkerCarrier>(std::move(bytes), events);
+    link_ = link::MuxLink::create(routing.loop, std::move(carrier), calls, *this, std::move(options));
   }
   call::Link& link() override { return *link_; }
   void ping(std::uint64_t number) override { link_->ping(number); }
@@ -105,8 +106,25 @@ class MuxWorkerLink final : public pool::WorkerLink, private link::LinkOwner {
 
 Own<pool::WorkerLink> WorkerLinks::make_link(std::size_t loop_index, os::Fd socket, const pool::WorkerIdentity&,
                                              pool::WorkerLinkEvents& events) {
-  return make_own<MuxWorkerLink>(loops_.at(loop_index), std::move(socket), events, service_, concurrency_);
+  RoutingLoop& routing = loops_.at(loop_index);
+  return make_own<MuxWorkerLink>(routing, link::make_socket_carrier(routing.loop, std::move(socket)),
+                                 broker_.gate(loop_index), events, service_, concurrency_);
 }
+
+Own<pool::WorkerLink> WorkerLinks::make_direct_link(std::size_t loop_index, worker::DirectEnd end,
+                                                    pool::WorkerLinkEvents& events) {
+  RoutingLoop& routing = loops_.at(loop_index);
+  auto carrier = worker_links::open_direct_end(routing.loop, std::move(end), wire::Side::dialler);
+  if (!carrier) return nullptr;
+  return make_own<MuxWorkerLink>(routing, std::move(*carrier), broker_.gate(loop_index), events, service_,
+                                 concurrency_);
+}
+
+void WorkerLinks::open_broker(const std::shared_ptr<pool::WorkerInstance>& instance, os::Fd socket) {
+  broker_.add(*this, instance, {.service = service_, .wants_rings = wants_rings_}, std::move(socket));
+}
+
+void WorkerLinks::close_broker(const pool::WorkerInstance& instance) { broker_.remove(instance); }
 
 Own<call::Link> WorkerLinks::make_crossing(std::size_t loop_index, std::function<call::Link*()> target) {
   return link::CrossLoopLink::create(loops_.at(loop_index).loop, loops_.control().loop, std::move(target));

@@ -25,6 +25,7 @@ class PublishedPage {
   ~PublishedPage();
   [[nodiscard]] char* data() const { return data_; }
   [[nodiscard]] int fd() const { return fd_.get(); }
+  [[nodiscard]] Result<Fd> share() const { return fd_.duplicate(); }
 
  private:
   PublishedPage(Fd fd, char* data) : fd_(std::move(fd)), data_(data) {}

@@ -17,26 +17,40 @@ constexpr Duration drain_check_every = std::chrono::milliseconds(2);
 // ---- Links ---------------------------------------------------------------------------------------------------------
 
 void WorkerHost::HostLink::on_open(const wire::Hello& node) {
-  if (node.concurrency != 0) host.node_concurrency = node.concurrency;
+  if (is_to_node() && node.concurrency != 0) host.node_concurrency = node.concurrency;
 }
 
 void WorkerHost::HostLink::on_closed(const Status&) {
   closed = true;
+  if (id != 0) host.tell_broker(wire::BrokerMessage(wire::BrokerVerb::closed, id));
   host.forget_link(*this);
   host.settle_later();
 }
 
 void WorkerHost::HostLink::on_goaway(std::string_view) {
   draining = true;
-  bool all = std::ranges::all_of(host.links, [](auto& link) { return link->closed || link->draining; });
+  if (!is_to_node()) return;
+  bool all =
+      std::ranges::all_of(host.links, [](auto& link) { return !link->is_to_node() || link->closed || link->draining; });
   if (all || host.control_link == this) host.drain();
 }
 
 void WorkerHost::HostLink::on_wait(std::uint64_t ticket, const wire::WaitFrame& wait) {
-  host.wait(*this, ticket, wait);
+  // Slots are for the node to ask for, on behalf of everybody who waits.
+  if (is_to_node()) host.wait(*this, ticket, wait);
 }
 
 void WorkerHost::HostLink::begin(call::IncomingHandle call, const call::Open& open, call::Opening opening) {
+  if (is_to_node()) return begin_admitted(std::move(call), open, std::move(opening));
+  call::Principal principal;
+  if (!host.admit(*this, call, open, principal)) return;
+  call::Open admitted = open;
+  admitted.grant = 0;  // Slots are reserved for the node's calls.
+  if (!principal.user.empty()) admitted.principal = &principal;
+  begin_admitted(std::move(call), admitted, std::move(opening));
+}
+
+void WorkerHost::HostLink::begin_admitted(call::IncomingHandle call, const call::Open& open, call::Opening opening) {
   // Refuse first: nothing has been started, so the caller may go elsewhere at once.
   if (host.draining) {
     call->finish(
@@ -45,6 +59,7 @@ void WorkerHost::HostLink::begin(call::IncomingHandle call, const call::Open& op
         {});
     return;
   }
+  const bool blocking = !host.blocking_commands.empty() && host.blocking_commands.contains(open.command);
   if (!host.take_slot(open.grant)) {
     call->finish(Status(Code::resource_exhausted, "S3061",
                         fmt::format("a worker of {} runs {} calls, as many as it may", host.name, host.capacity()))
@@ -52,13 +67,15 @@ void WorkerHost::HostLink::begin(call::IncomingHandle call, const call::Open& op
                  {});
     return;
   }
-  host.last_link = this;
+  if (is_to_node()) host.last_link = this;
   host.running++;
+  if (blocking) host.blocking_running++;
   host.load_changed();
   Served* served = take_end(host.served_free);
   served->host = &host;
   served->link = this;
   served->running = true;
+  served->blocking = blocking;
   served->inner = std::move(call);
   served->join(ends);
   host.service.begin(call::IncomingHandle(served), open, std::move(opening));
@@ -98,9 +115,9 @@ Result<void> WorkerHost::State::open_control(os::Fd socket) {
 }
 
 void WorkerHost::State::on_fresh_links(std::vector<os::Fd> sockets) {
-  // The old node is gone, even where its end has not been read yet.
+  // The old node is gone, even where its end has not been read yet. Other workers' calls go on to their end.
   for (auto& link : links) {
-    if (!link->closed) {
+    if (!link->closed && link->is_to_node()) {
       link->link->close(Status(Code::unavailable, "S1008", "the node was restarted").with_retry(Retry::reconnect));
     }
   }
@@ -109,6 +126,12 @@ void WorkerHost::State::on_fresh_links(std::vector<os::Fd> sockets) {
   // An error leaves fewer links, or none: the node sees that and ends this worker.
   [[maybe_unused]] auto opened = open_links(std::move(sockets));
   if (running > 0) load_changed();
+}
+
+void WorkerHost::State::on_fresh_broker(os::Fd socket) {
+  on_broker_gone();
+  // Without it calls go by the node.
+  [[maybe_unused]] auto opened = open_broker(std::move(socket));
 }
 
 void WorkerHost::State::on_supervisor_gone() {
@@ -146,7 +169,8 @@ void WorkerHost::State::run() {
       end->let_go();
     }
   }
-  if (links.empty() && !supervised) lose();
+  const bool alone = std::ranges::none_of(links, [](auto& link) { return link->is_to_node(); });
+  if (alone && !supervised) lose();
   if (!draining || running > 0 || placed > 0 || drained_told) return;
   // Whoever hears on_drained ends the process: the last answers must have left it.
   if (has_unsent()) {
@@ -164,6 +188,9 @@ void WorkerHost::State::lose() {
 WorkerHost::State::~State() {
   closing = true;
   control.reset();
+  direct.tell_counts();
+  direct.close_all();
+  broker.reset();
   for (auto& link : links) {
     if (!link->closed) {
       link->link->close(Status(Code::unavailable, "S1008", fmt::format("a worker of {} has ended", name))
@@ -180,11 +207,12 @@ WorkerHost::State::~State() {
     }
   }
   // What is still held learns that nobody is there any more.
-  while (!orphans.empty()) {
-    End* end = orphans.next;
-    end->leave_list();
-    if (auto* served = dynamic_cast<Served*>(end)) served->host = nullptr;
-    if (auto* placing = dynamic_cast<Placed*>(end)) placing->host = nullptr;
+  for (EndList* list : {&orphans, &direct_calls}) {
+    while (!list->empty()) {
+      End* end = list->next;
+      end->leave_list();
+      end->forget_host();
+    }
   }
 }
 // ---- WorkerHost ----------------------------------------------------------------------------------------------------
@@ -198,6 +226,7 @@ Result<Own<WorkerHost>> WorkerHost::create(loop::EpollLoop& loop, NodeLinkMaker&
   state->name = std::move(environment.service);
   SHUNT_CHECK(state->open_control(std::move(environment.control)));
   SHUNT_CHECK(state->open_links(std::move(environment.links)));
+  SHUNT_CHECK(state->open_broker(std::move(environment.broker)));
   return Own<WorkerHost>(new WorkerHost(std::move(state)));
 }
 
@@ -210,7 +239,7 @@ call::OutgoingHandle WorkerHost::start_beside(const call::Incoming& parent, cons
                                               call::CallerEvents& events, call::Opening opening) {
   // Everything that this host's service was given is a Served.
   auto& served = static_cast<const Served&>(parent);
-  HostLink* link = served.inner ? served.link : nullptr;
+  HostLink* link = served.inner && served.link->is_to_node() ? served.link : nullptr;
   return state_->place(link, start, events, std::move(opening));
 }
 

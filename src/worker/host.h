@@ -13,6 +13,7 @@
 #include "call/caller.h"
 #include "call/ends.h"
 #include "loop/epoll_loop.h"
+#include "worker/direct_links.h"
 #include "worker/environment.h"
 #include "worker/node_link.h"
 
@@ -27,6 +28,7 @@ struct HostOptions {
   std::size_t waits_max = 1024;
   /// LOAD is told at most so often. It is a hint: exactness would cost a frame for each call.
   Duration load_every = std::chrono::milliseconds(100);
+  DirectOptions direct;            ///< Of calls to other workers without the node in between.
   std::string software = "shunt";  ///< "python 0.1.0", for HELLO.
   std::string definition;          ///< The service as JSON, for HELLO; may be empty.
 };

@@ -8,7 +8,7 @@ namespace shunt::worker {
 
 void WorkerHost::Served::leave() {
   if (!std::exchange(running, false) || host == nullptr) return;
-  host->slot_freed();
+  host->slot_freed(blocking);
 }
 
 void WorkerHost::Served::release() {
@@ -38,7 +38,9 @@ void WorkerHost::Placed::release() {
 // ---- Calls that go out ---------------------------------------------------------------------------------------------
 
 WorkerHost::HostLink* WorkerHost::State::pick(HostLink* preferred) {
-  auto usable = [](const HostLink* link) { return link != nullptr && !link->closed && !link->draining; };
+  auto usable = [](const HostLink* link) {
+    return link != nullptr && !link->closed && !link->draining && link->is_to_node();
+  };
   if (usable(preferred)) return preferred;
   if (usable(last_link)) return last_link;
   for (std::size_t i = 0; i < links.size(); i++) {
@@ -48,13 +50,23 @@ WorkerHost::HostLink* WorkerHost::State::pick(HostLink* preferred) {
   if (usable(control_link)) return control_link;
   // One that drains says so by itself.
   for (auto& link : links) {
-    if (!link->closed) return link.get();
+    if (!link->closed && link->is_to_node()) return link.get();
   }
   return nullptr;
 }
 
 call::OutgoingHandle WorkerHost::State::place(HostLink* preferred, const call::CallStart& start,
                                               call::CallerEvents& caller, call::Opening opening) {
+  if (broker != nullptr && !closing) {
+    if (DirectWay way = direct.find(start); way.target != nullptr) {
+      return place_directly(std::move(way), start, caller, std::move(opening));
+    }
+  }
+  return place_at(preferred, start, caller, std::move(opening));
+}
+
+call::OutgoingHandle WorkerHost::State::place_at(HostLink* preferred, const call::CallStart& start,
+                                                 call::CallerEvents& caller, call::Opening opening) {
   Placed* placing = take_end(placed_free);
   placing->host = this;
   placed++;

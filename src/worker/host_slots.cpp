@@ -19,8 +19,9 @@ bool WorkerHost::State::take_slot(std::uint64_t grant) {
   return has_room();
 }
 
-void WorkerHost::State::slot_freed() {
+void WorkerHost::State::slot_freed(bool blocking) {
   running--;
+  if (blocking) blocking_running--;
   if (closing) return;
   load_changed();
   if (!waits.empty()) serve_waits();
@@ -115,6 +116,7 @@ void WorkerHost::State::sweep() {
 
 void WorkerHost::State::drain() {
   if (std::exchange(draining, true)) return;
+  if (load_page) publish_load();
   while (!waits.empty()) {
     Wait next = waits.front();
     waits.pop_front();
@@ -128,6 +130,7 @@ void WorkerHost::State::drain() {
 }
 
 void WorkerHost::State::load_changed() {
+  if (load_page) publish_load();
   if (!load_teller.is_armed()) loop.arm(load_teller, loop.now() + options.load_every);
 }
 

@@ -4,45 +4,29 @@
 
 #include <algorithm>
 #include <deque>
-#include <memory>
-#include <unordered_map>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "call/load_page.h"
+#include "call/token_cache.h"
+#include "worker/broker_socket.h"
 #include "worker/control_socket.h"
+#include "worker/direct_call.h"
+#include "worker/direct_links.h"
+#include "worker/end_list.h"
 #include "worker/host.h"
 
 namespace shunt::worker {
 
-/// An end of a call that is out with somebody, on the list of its link (or, after the link, of the host).
-struct End {
-  End* next = this;
-  End* previous = this;
-
-  End() = default;
-  End(const End&) = delete;
-  End& operator=(const End&) = delete;
-  /// The link is gone or going: lets go of its end of the call.
-  virtual void let_go() {}
-
-  void join(End& list) {
-    next = &list;
-    previous = list.previous;
-    previous->next = this;
-    list.previous = this;
-  }
-  void leave_list() {
-    next->previous = previous;
-    previous->next = next;
-    next = previous = this;
-  }
-
- protected:
-  ~End() { leave_list(); }
-};
-
-struct EndList final : End {
-  [[nodiscard]] bool empty() const { return next == this; }
+/// Who calls over a direct link, and what the node has said that it may.
+struct DirectGate {
+  std::string caller;
+  std::set<std::string, std::less<>> commands;
+  bool draining = false;  ///< Nobody can revoke it any more: it takes no new calls.
 };
 
 /// A ticket that waits for a slot.
@@ -60,19 +44,24 @@ struct Reservation {
   void* link = nullptr;
 };
 
+/// A link over which calls come in: to the node, or from another worker that calls directly.
 struct WorkerHost::HostLink final : NodeLinkEvents, call::Service {
   explicit HostLink(State& host) : host(host) {}
+  [[nodiscard]] bool is_to_node() const { return gate == nullptr; }
 
   void on_open(const wire::Hello& node) override;
   void on_closed(const Status& why) override;
   void on_goaway(std::string_view reason) override;
   void on_wait(std::uint64_t ticket, const wire::WaitFrame& wait) override;
   void begin(call::IncomingHandle call, const call::Open& open, call::Opening opening) override;
+  void begin_admitted(call::IncomingHandle call, const call::Open& open, call::Opening opening);
 
   State& host;
   EndList ends;
   bool closed = false;
   bool draining = false;  ///< The node takes no new calls over this one.
+  std::uint64_t id = 0;   ///< Of a brokered one.
+  Own<DirectGate> gate;   ///< Of one from another worker: who calls, and what it may.
   Own<NodeLink> link;
 };
 
@@ -100,11 +89,13 @@ struct WorkerHost::Served final : End, call::Incoming {
   }
   void release() override;
   void let_go() override { inner.reset(); }
+  void forget_host() override { host = nullptr; }
   void leave();
 
   State* host = nullptr;  ///< nullptr: the host is gone.
   HostLink* link = nullptr;
   bool running = false;
+  bool blocking = false;
   call::IncomingHandle inner;
 };
 
@@ -124,14 +115,20 @@ struct WorkerHost::Placed final : End, call::Outgoing {
   }
   void release() override;
   void let_go() override { inner.reset(); }
+  void forget_host() override { host = nullptr; }
 
   State* host = nullptr;
   call::OutgoingHandle inner;
 };
 
-struct WorkerHost::State final : ControlEvents, loop::Runnable {
+struct WorkerHost::State final : ControlEvents, BrokerEvents, DirectHost, ByNode, loop::Runnable {
   State(loop::EpollLoop& loop, NodeLinkMaker& maker, call::Service& service, HostEvents& events, HostOptions options)
-      : loop(loop), maker(maker), service(service), events(events), options(std::move(options)) {}
+      : loop(loop),
+        maker(maker),
+        service(service),
+        events(events),
+        options(std::move(options)),
+        direct(loop, maker, *this, this->options.direct) {}
   ~State();
 
   Result<void> open_links(std::vector<os::Fd> sockets);
@@ -142,12 +139,15 @@ struct WorkerHost::State final : ControlEvents, loop::Runnable {
   call::OutgoingHandle place(HostLink* link, const call::CallStart& start, call::CallerEvents& caller,
                              call::Opening opening);
   bool take_slot(std::uint64_t grant);
-  [[nodiscard]] bool has_room() const { return capacity() == 0 || running + reservations.size() < capacity(); }
+  /// A blocking command leaves no other room while it runs.
+  [[nodiscard]] bool has_room() const {
+    return capacity() == 0 || (blocking_running == 0 && running + reservations.size() < capacity());
+  }
   [[nodiscard]] std::uint32_t capacity() const {
     return options.concurrency != 0 ? options.concurrency : node_concurrency;
   }
 
-  void slot_freed();
+  void slot_freed(bool blocking);
   void wait(HostLink& link, std::uint64_t ticket, const wire::WaitFrame& wait);
   void serve_waits();
   void grant(HostLink& link, std::uint64_t ticket);
@@ -167,10 +167,38 @@ struct WorkerHost::State final : ControlEvents, loop::Runnable {
   }
 
   [[nodiscard]] bool has_unsent() const {
-    return std::ranges::any_of(links, [](auto& link) { return !link->closed && link->link->has_unsent(); });
+    return direct.has_unsent() ||
+           std::ranges::any_of(links, [](auto& link) { return !link->closed && link->link->has_unsent(); });
   }
 
+  // host_direct.cpp
+  Result<void> open_broker(os::Fd socket);
+  void on_broker(const wire::BrokerMessage& message, std::vector<os::Fd> descriptors) override;
+  void on_broker_gone() override;
+  void attach(const wire::BrokerMessage& message, std::vector<os::Fd> descriptors);
+  void take_answer(const wire::BrokerMessage& message);
+  HostLink* brokered(std::uint64_t id);
+  /// False: the call was finished, or is refused as it is.
+  bool admit(HostLink& link, call::IncomingHandle& call, const call::Open& open, call::Principal& principal);
+  void publish_load();
+  void drain_gates();
+  call::OutgoingHandle place_directly(DirectWay way, const call::CallStart& start, call::CallerEvents& caller,
+                                      call::Opening opening);
+  bool tell_broker(const wire::BrokerMessage& message) override { return broker != nullptr && broker->send(message); }
+  [[nodiscard]] wire::Hello direct_hello() const override;
+  call::OutgoingHandle place_at(HostLink* preferred, const call::CallStart& start, call::CallerEvents& caller,
+                                call::Opening opening);
+  call::OutgoingHandle place_by_node(const call::CallStart& start, call::CallerEvents& caller,
+                                     call::Opening opening) override {
+    return place_at(nullptr, start, caller, std::move(opening));
+  }
+  void on_direct_released() override;
+  [[nodiscard]] bool is_closing() const override { return closing; }
+  [[nodiscard]] loop::Loop& direct_loop() override { return loop; }
+  [[nodiscard]] DirectLinks& direct_links() override { return direct; }
+
   void on_fresh_links(std::vector<os::Fd> sockets) override;
+  void on_fresh_broker(os::Fd socket) override;
   void on_supervisor_gone() override;
 
   struct Sweeper final : loop::Timer {
@@ -199,6 +227,7 @@ struct WorkerHost::State final : ControlEvents, loop::Runnable {
   std::uint32_t node_concurrency = 0;
   std::uint32_t running = 0;
   std::uint32_t running_told = 0;
+  std::uint32_t blocking_running = 0;
   std::uint32_t placed = 0;
   std::uint64_t grants_made = 0;
   std::deque<Reservation> reservations;  // Oldest first.
@@ -219,6 +248,16 @@ struct WorkerHost::State final : ControlEvents, loop::Runnable {
   HostLink* last_link = nullptr;
   std::size_t next_link = 0;
   std::vector<Own<HostLink>> links;
+
+  // What the broker gave. Members that links and calls use come first.
+  std::optional<call::LoadPage> load_page;
+  std::set<std::string, std::less<>> blocking_commands;  // Of our service; as the node knows them.
+  call::TokenCache tokens;
+  std::map<std::uint64_t, std::string> verifying;          // By request: the token.
+  std::uint64_t verify_requests = std::uint64_t{1} << 62;  // Apart from those of DirectLinks.
+  EndList direct_calls;
+  DirectLinks direct;
+  Own<BrokerSocket> broker;
   Own<ControlSocket> control;
   Sweeper sweeper{*this};
   LoadTeller load_teller{*this};

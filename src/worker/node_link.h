@@ -2,12 +2,15 @@
 // NodeLink: a worker's link to its node, as the host sees it. The host is given a maker of them, since it knows no carrier:
 // the wiring makes a MuxLink over a unix socket.
 
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/own.h"
 #include "base/result.h"
 #include "call/link.h"
 #include "os/fd.h"
+#include "wire/broker_message.h"
 #include "wire/frame.h"
 
 namespace shunt::worker {
@@ -38,9 +41,29 @@ class NodeLink {
   virtual void close(Status why) = 0;
 };
 
+/// One side of a direct link, as it came over the broker socket.
+struct DirectEnd {
+  wire::BrokerCarrier carrier{};
+  std::vector<os::Fd> descriptors;
+};
+/// What it is for, and who is at its other end: a service's full name, or nothing for the node.
+struct DirectPeer {
+  wire::BrokerRole role{};
+  std::string service;
+};
+
 class NodeLinkMaker {
  public:
   virtual ~NodeLinkMaker() = default;
+  /// What it can attach, for the broker: a set of wire::broker_can bits.
+  [[nodiscard]] virtual std::uint64_t can() const { return 0; }
+  /// A link over one side of a direct link, as make() says. The principal of calls that come in is the peer's service, whatever
+  /// their frames say; from the node, what they say.
+  virtual Result<Own<NodeLink>> make_direct(DirectEnd end, const DirectPeer& peer, call::Service& service,
+                                            NodeLinkEvents& events, const wire::Hello& hello) {
+    (void)end, (void)peer, (void)service, (void)events, (void)hello;
+    return fail(Code::unimplemented, "direct links can't be made here");
+  }
   /// Calls that come in go to `service`; a finish() with Retry::elsewhere on a call that has sent nothing must become a REFUSED frame. Both references outlive the link.
   virtual Result<Own<NodeLink>> make(os::Fd socket, call::Service& service, NodeLinkEvents& events,
                                      const wire::Hello& hello) = 0;

@@ -2,6 +2,7 @@
 
 #include "link/mux_link.h"
 #include "link/unix/socket_carrier.h"
+#include "worker_links/direct_end.h"
 
 namespace shunt::worker_links {
 
@@ -10,12 +11,17 @@ namespace {
 class MuxNodeLink final : public worker::NodeLink, private link::LinkOwner {
  public:
   MuxNodeLink(loop::EpollLoop& loop, Own<link::Carrier> carrier, call::Service& service, worker::NodeLinkEvents& events,
-              const wire::Hello& hello)
+              const wire::Hello& hello, const worker::DirectPeer& peer)
       : events_(events) {
     link::MuxLinkOptions options;
-    options.side = wire::Side::acceptor;  // The node dialled: it made the sockets and started this process.
+    // The node dials: it made the sockets and started this process. So does another worker that calls this one.
+    options.side = peer.role == wire::BrokerRole::caller ? wire::Side::dialler : wire::Side::acceptor;
     options.hello = hello;
-    options.trust_principal = true;  // The node says who calls.
+    options.trust_principal = peer.role == wire::BrokerRole::node;  // The node says who calls.
+    if (!options.trust_principal) {
+      options.peer.kind = call::PrincipalKind::service;
+      options.peer.service = peer.service;
+    }
     link_ = link::MuxLink::create(loop, std::move(carrier), service, *this, std::move(options));
   }
 
@@ -40,7 +46,20 @@ class MuxNodeLink final : public worker::NodeLink, private link::LinkOwner {
 Result<Own<worker::NodeLink>> MuxNodeLinkMaker::make(os::Fd socket, call::Service& service,
                                                      worker::NodeLinkEvents& events, const wire::Hello& hello) {
   auto carrier = link::make_socket_carrier(loop_, std::move(socket));
-  return Own<worker::NodeLink>(make_own<MuxNodeLink>(loop_, std::move(carrier), service, events, hello));
+  const worker::DirectPeer node{wire::BrokerRole::node, {}};
+  return Own<worker::NodeLink>(make_own<MuxNodeLink>(loop_, std::move(carrier), service, events, hello, node));
+}
+
+std::uint64_t MuxNodeLinkMaker::can() const {
+  return wire::broker_can::direct | (has_rings() ? wire::broker_can::ring : 0);
+}
+
+Result<Own<worker::NodeLink>> MuxNodeLinkMaker::make_direct(worker::DirectEnd end, const worker::DirectPeer& peer,
+                                                            call::Service& service, worker::NodeLinkEvents& events,
+                                                            const wire::Hello& hello) {
+  const bool dials = peer.role == wire::BrokerRole::caller;
+  SHUNT_TRY(auto carrier, open_direct_end(loop_, std::move(end), dials ? wire::Side::dialler : wire::Side::acceptor));
+  return Own<worker::NodeLink>(make_own<MuxNodeLink>(loop_, std::move(carrier), service, events, hello, peer));
 }
 
 }  // namespace shunt::worker_links

@@ -12,6 +12,10 @@ class MuxNodeLinkMaker final : public worker::NodeLinkMaker {
   explicit MuxNodeLinkMaker(loop::EpollLoop& loop) : loop_(loop) {}
   Result<Own<worker::NodeLink>> make(os::Fd socket, call::Service& service, worker::NodeLinkEvents& events,
                                      const wire::Hello& hello) override;
+  [[nodiscard]] std::uint64_t can() const override;
+  Result<Own<worker::NodeLink>> make_direct(worker::DirectEnd end, const worker::DirectPeer& peer,
+                                            call::Service& service, worker::NodeLinkEvents& events,
+                                            const wire::Hello& hello) override;
 
  private:
   loop::EpollLoop& loop_;
