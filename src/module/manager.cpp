@@ -25,7 +25,9 @@ ordered_json to_json(const InstanceReport& instance) {
           {"served", instance.served},
           {"restarts", instance.restarts},
           {"last_error", instance.last_error},
-          {"retry_in", instance.retry_in}};
+          {"retry_in", instance.retry_in},
+          {"link", instance.link},
+          {"link_why", instance.link_why}};
 }
 
 ordered_json to_json(const ServiceReport& service) {
@@ -128,7 +130,11 @@ loop::Task<Status> Manager::ps(call::ServerCall& call) {
                        {"listen", report.listen},     {"data", report.data}};
   ordered_json peers = ordered_json::array();
   for (const auto& peer : report.peers) peers.push_back(to_json(peer));
-  co_await call.send(message({{"node", node}, {"services", services}, {"peers", peers}}));
+  ordered_json direct = ordered_json::array();
+  for (const auto& link : report.direct) {
+    direct.push_back({{"caller", link.caller}, {"callee", link.callee}, {"link", link.link}});
+  }
+  co_await call.send(message({{"node", node}, {"services", services}, {"peers", peers}, {"direct", direct}}));
   co_return Status();
 }
 

@@ -30,6 +30,15 @@ struct InstanceReport {
   std::uint64_t restarts = 0;
   std::string last_error;
   std::string retry_in;  ///< While backing off: "2s".
+  std::string link;      ///< How the node reaches it: "shm", "unix", …; empty: not by a link.
+  std::string link_why;  ///< Why so.
+};
+
+/// A link between two workers, beside the node.
+struct DirectReport {
+  std::string caller;  ///< An instance: "cart#1".
+  std::string callee;
+  std::string link;  ///< "shm" or "unix".
 };
 
 struct ServiceReport {
@@ -75,6 +84,7 @@ struct NodeReport {
   std::string data;
   std::vector<ServiceReport> services;
   std::vector<PeerReport> peers;
+  std::vector<DirectReport> direct;
 };
 
 /// The protobuf types of a service.

@@ -627,6 +627,11 @@ module::NodeReport House::report() {
   report.state = stopping_ ? "draining" : ready_.load() ? "ready" : "starting";
   for (const auto& listener : listeners_) report.listen.push_back(listener.url);
   report.data = options_.data;
+  if (broker_ != nullptr) {
+    for (const auto& link : broker_->report()) {
+      report.direct.push_back({.caller = link.caller_instance, .callee = link.callee_instance, .link = link.over});
+    }
+  }
   for (const auto& hosted : services_) {
     module::ServiceReport service;
     const auto& manifest = hosted->manifest;

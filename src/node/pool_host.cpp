@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "call/path_stats.h"
 #include "node/describe.h"
 
 namespace shunt::node {
@@ -75,6 +76,10 @@ void PoolHost::report(module::ServiceReport& to) {
     instance.served = worker.served;
     instance.restarts = worker.restarts;
     instance.last_error = worker.last_error;
+    if (worker.pid != 0) {
+      instance.link = call::distance_name(worker.distance);
+      instance.link_why = worker.distance_why;
+    }
     if (worker.next_start) {
       auto left = Deadline(*worker.next_start).left(control_.refresh_now());
       instance.retry_in = format_duration(std::chrono::ceil<std::chrono::seconds>(left));

@@ -8,7 +8,7 @@
 
 #include "base/base64.h"
 #include "call/principal.h"
-#include "net/digest/hmac.h"
+#include "net/digest/digest.h"
 #include "os/file.h"
 #include "os/random.h"
 
@@ -19,7 +19,9 @@ namespace {
 constexpr std::size_t key_bytes = 32;
 constexpr std::string_view prefix = "s1.";
 
-std::string_view view(const std::array<char, 32>& digest) { return {digest.data(), digest.size()}; }
+std::string_view view(const std::array<std::uint8_t, 32>& digest) {
+  return {reinterpret_cast<const char*>(digest.data()), digest.size()};
+}
 
 std::string base64url(std::string_view bytes) {
   std::string text = encode_base64(bytes);

@@ -81,7 +81,7 @@ std::vector<WorkerStatus> Pool::status() const {
 
 bool Pool::is_idle() const {
   if (queue_->has_waiters()) return false;
-  return std::ranges::all_of(status(), [](const WorkerStatus& each) { return each.in_flight == 0; });
+  return std::ranges::all_of(status(), [](const WorkerStatus& each) { return each.placed == 0; });
 }
 
 loop::Task<void> Pool::drain(Deadline deadline) {

@@ -113,6 +113,9 @@ WorkerStatus Worker::status() const {
   status.served = served_before_;
   if (instance_) {
     status.in_flight = instance_->in_flight.load(std::memory_order_relaxed);
+    status.placed = status.in_flight;
+    status.distance = instance_->distance();
+    status.distance_why = instance_->why();
     // Calls that came to it directly are known to itself only.
     if (const auto* load = instance_->load()) status.in_flight = std::max(status.in_flight, load->read().running);
     status.capacity = instance_->capacity.load(std::memory_order_relaxed);

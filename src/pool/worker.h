@@ -31,8 +31,9 @@ struct WorkerStatus {
   std::string name;  ///< "cart#2"
   WorkerState state = WorkerState::starting;
   pid_t pid = 0;  ///< 0 while there is no process.
-  std::uint32_t in_flight = 0;
-  std::uint32_t capacity = 0;  ///< 0: without limit.
+  std::uint32_t in_flight = 0;  ///< As the worker tells it: those too that came to it directly.
+  std::uint32_t placed = 0;     ///< Of them, those that this node placed there.
+  std::uint32_t capacity = 0;   ///< 0: without limit.
   std::uint64_t served = 0;    ///< Over all its lives.
   std::uint64_t restarts = 0;
   std::string software;                ///< "python 0.1.0"
@@ -41,6 +42,8 @@ struct WorkerStatus {
   std::string last_error;              ///< How it ended last, when it should not have; stays after the restart.
   std::vector<std::string> crash_log;  ///< The last lines that it wrote before that.
   long memory_peak_kib = 0;            ///< Of the last process that ended.
+  call::Distance distance = call::Distance::unix_;
+  std::string distance_why;
 };
 
 /// What a worker tells its pool, on the control loop. It may not be destroyed from inside.

@@ -15,4 +15,7 @@ std::array<std::uint8_t, 20> sha1(std::string_view text);
 /// RFC 2104 with SHA-256: 32 bytes that only who knows `key` could make of `text`.
 std::array<std::uint8_t, 32> hmac_sha256(std::string_view key, std::string_view text);
 
+/// Takes equally long wherever they differ.
+bool equal_digests(std::string_view left, std::string_view right);
+
 }  // namespace shunt::net

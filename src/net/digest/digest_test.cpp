@@ -1,4 +1,4 @@
-#include "net/digest/hmac.h"
+#include "net/digest/digest.h"
 
 #include <gtest/gtest.h>
 
@@ -8,10 +8,10 @@ namespace {
 TEST(Hmac, is_that_of_rfc_4231) {
   auto digest = hmac_sha256("Jefe", "what do ya want for nothing?");
   std::string hex;
-  for (char byte : digest) {
+  for (std::uint8_t byte : digest) {
     constexpr char digits[] = "0123456789abcdef";
-    hex += digits[static_cast<unsigned char>(byte) >> 4];
-    hex += digits[static_cast<unsigned char>(byte) & 15];
+    hex += digits[byte >> 4];
+    hex += digits[byte & 15];
   }
   EXPECT_EQ(hex, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
 }
