@@ -92,7 +92,6 @@ void BrokerSession::take_hello(const wire::BrokerMessage& message, std::vector<o
 
 void BrokerSession::open_ways() {
   if (!traits_.wants_rings) return say_why("over a unix socket: its manifest says \"link\": \"unix\"");
-  if (!worker_links::has_rings()) return say_why("over a unix socket: this build has no shared memory");
   if (!can(wire::broker_can::ring)) {
     return say_why("over a unix socket: the worker's SDK does not know shared memory; a newer one does");
   }

@@ -49,7 +49,8 @@ PoolHost::PoolHost(Loops& loops, Broker& broker, call::Spawner& spawner, module:
     : control_(loops.control().loop),
       log_(log),
       changed_(std::move(changed)),
-      links_(loops, broker, manifest.definition.full_name, static_cast<std::uint32_t>(manifest.engine.concurrency)),
+      links_(loops, broker, manifest.definition.full_name, static_cast<std::uint32_t>(manifest.engine.concurrency),
+             manifest.engine.link != manifest::WorkerLink::unix_),
       outputs_(loops.control().loop) {
   std::vector<loop::Loop*> all;
   for (std::size_t i = 0; i < loops.all(); i++) all.push_back(&loops.at(i).loop);

@@ -1,14 +1,8 @@
 #include "worker_links/direct_end.h"
 
+#include "link/shm/ring_carrier.h"
 #include "link/unix/socket_carrier.h"
 #include "os/socket.h"
-
-#if __has_include("link/shm/ring_carrier.h")
-#include "link/shm/ring_carrier.h"
-#define SHUNT_HAS_RINGS 1
-#else
-#define SHUNT_HAS_RINGS 0
-#endif
 
 namespace shunt::worker_links {
 
@@ -23,7 +17,6 @@ Result<DirectPair> make_sockets() {
   return pair;
 }
 
-#if SHUNT_HAS_RINGS
 worker::DirectEnd end_of(link::RingEnds ends) {
   worker::DirectEnd end;
   end.carrier = wire::BrokerCarrier::ring;
@@ -41,25 +34,17 @@ Result<DirectPair> make_rings() {
   pair.bytes = direct_bytes(wire::BrokerCarrier::ring);
   return pair;
 }
-#endif
 
 }  // namespace
 
-bool has_rings() { return SHUNT_HAS_RINGS != 0; }
-
 std::size_t direct_bytes(wire::BrokerCarrier carrier) {
-#if SHUNT_HAS_RINGS
   if (carrier == wire::BrokerCarrier::ring) return 2 * link::RingOptions{}.ring_bytes + 4096;
-#endif
-  (void)carrier;
   return 0;
 }
 
 Result<DirectPair> make_direct_ends(wire::BrokerCarrier carrier) {
   if (carrier == wire::BrokerCarrier::stream) return make_sockets();
-#if SHUNT_HAS_RINGS
   if (carrier == wire::BrokerCarrier::ring) return make_rings();
-#endif
   return fail(Code::unimplemented, "direct links of that kind are not known here");
 }
 
@@ -68,7 +53,6 @@ Result<Own<link::Carrier>> open_direct_end(loop::EpollLoop& loop, worker::Direct
     SHUNT_CHECK(os::set_blocking(end.descriptors[0].get(), os::Blocking::no));
     return link::make_socket_carrier(loop, std::move(end.descriptors[0]));
   }
-#if SHUNT_HAS_RINGS
   if (end.carrier == wire::BrokerCarrier::ring && end.descriptors.size() == 3) {
     link::RingEnds ends{.memory = std::move(end.descriptors[0]),
                         .wakes = std::move(end.descriptors[1]),
@@ -76,8 +60,6 @@ Result<Own<link::Carrier>> open_direct_end(loop::EpollLoop& loop, worker::Direct
     return link::make_ring_carrier(loop, std::move(ends),
                                    side == wire::Side::dialler ? link::RingSide::first : link::RingSide::second);
   }
-#endif
-  (void)side;
   return fail(Code::invalid_argument, "a direct link came with descriptors that it does not take");
 }
 

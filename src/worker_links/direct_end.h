@@ -17,8 +17,6 @@ struct DirectPair {
   std::size_t bytes = 0;  ///< Of memory that it takes.
 };
 
-/// Whether this build has rings.
-bool has_rings();
 /// How much memory a link of that carrier takes.
 std::size_t direct_bytes(wire::BrokerCarrier carrier);
 /// Errors: resource_exhausted and what else the system says; unimplemented for a carrier that is not known.

@@ -50,9 +50,7 @@ Result<Own<worker::NodeLink>> MuxNodeLinkMaker::make(os::Fd socket, call::Servic
   return Own<worker::NodeLink>(make_own<MuxNodeLink>(loop_, std::move(carrier), service, events, hello, node));
 }
 
-std::uint64_t MuxNodeLinkMaker::can() const {
-  return wire::broker_can::direct | (has_rings() ? wire::broker_can::ring : 0);
-}
+std::uint64_t MuxNodeLinkMaker::can() const { return wire::broker_can::direct | wire::broker_can::ring; }
 
 Result<Own<worker::NodeLink>> MuxNodeLinkMaker::make_direct(worker::DirectEnd end, const worker::DirectPeer& peer,
                                                             call::Service& service, worker::NodeLinkEvents& events,
