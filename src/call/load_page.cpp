@@ -13,8 +13,10 @@ struct Layout {
   std::atomic<std::uint32_t> capacity;
   std::atomic<std::uint32_t> blocking;
   std::atomic<std::uint32_t> closed;
+  std::uint32_t zero;
+  std::atomic<std::int64_t> blocking_until_ns;  // CLOCK_MONOTONIC.
 };
-static_assert(std::atomic<std::uint32_t>::is_always_lock_free && sizeof(Layout) == 20);
+static_assert(std::atomic<std::uint32_t>::is_always_lock_free && sizeof(Layout) == 32);
 constexpr std::uint32_t layout_version = 1;
 constexpr auto relaxed = std::memory_order_relaxed;
 
@@ -30,6 +32,7 @@ void LoadPage::tell(const Load& load) {
   auto* layout = reinterpret_cast<Layout*>(page_.data());
   layout->running.store(load.running, relaxed);
   layout->capacity.store(load.capacity, relaxed);
+  layout->blocking_until_ns.store(load.blocking_until.ns, relaxed);
   layout->blocking.store(load.blocking, relaxed);
   layout->closed.store(load.closed ? 1 : 0, relaxed);
 }
@@ -45,7 +48,8 @@ Load LoadView::read() const {
   return {.running = layout->running.load(relaxed),
           .capacity = layout->capacity.load(relaxed),
           .blocking = layout->blocking.load(relaxed),
-          .closed = layout->closed.load(relaxed) != 0};
+          .closed = layout->closed.load(relaxed) != 0,
+          .blocking_until = Instant{layout->blocking_until_ns.load(relaxed)}};
 }
 
 }  // namespace shunt::call

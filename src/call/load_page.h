@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "base/result.h"
+#include "base/time.h"
 #include "os/published_page.h"
 
 namespace shunt::call {
@@ -15,6 +16,7 @@ struct Load {
   std::uint32_t capacity = 0;  ///< 0: without limit.
   std::uint32_t blocking = 0;  ///< Of the calls: those that leave no other room.
   bool closed = false;         ///< It takes no new calls.
+  Instant blocking_until;      ///< When the last of those must have ended: silence until then is no wonder.
 
   [[nodiscard]] bool has_room() const { return !closed && (capacity == 0 || (blocking == 0 && running < capacity)); }
 };

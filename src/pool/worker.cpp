@@ -254,8 +254,12 @@ loop::Task<void> Worker::serve() {
 /// Looks at the last ping's answer and sends the next. False when the worker was given up.
 bool Worker::feel_pulse() {
   // A blocking command keeps a worker from answering; what hangs in one is found by its deadline.
-  bool excused = instance_->blocking_in_flight.load(std::memory_order_relaxed) > 0 ||
-                 (instance_->load() != nullptr && instance_->load()->read().blocking > 0);
+  bool excused = instance_->blocking_in_flight.load(std::memory_order_relaxed) > 0;
+  if (const auto* told = instance_->load(); told != nullptr && !excused) {
+    // One that came to it directly, until its deadline.
+    const auto load = told->read();
+    excused = load.blocking > 0 && wiring_.control().now() < load.blocking_until;
+  }
   missed_ = excused || pongs_ == pings_ ? 0 : missed_ + 1;
   if (missed_ >= pulses_missed_max) {
     fail(fmt::format("did not answer its heartbeat for {}", format_duration(options_.heartbeat_timeout)));

@@ -69,7 +69,10 @@ void WorkerHost::HostLink::begin_admitted(call::IncomingHandle call, const call:
   }
   if (is_to_node()) host.last_link = this;
   host.running++;
-  if (blocking) host.blocking_running++;
+  if (blocking) {
+    host.blocking_until =
+        host.blocking_running++ == 0 ? open.deadline.at() : std::max(host.blocking_until, open.deadline.at());
+  }
   host.load_changed();
   Served* served = take_end(host.served_free);
   served->host = &host;

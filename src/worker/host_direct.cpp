@@ -194,7 +194,8 @@ void WorkerHost::State::publish_load() {
   load_page->tell({.running = running + static_cast<std::uint32_t>(reservations.size()),
                    .capacity = capacity(),
                    .blocking = blocking_running,
-                   .closed = draining});
+                   .closed = draining,
+                   .blocking_until = blocking_until});
 }
 
 // --- Calls that go out directly -------------------------------------------------------------------------------------

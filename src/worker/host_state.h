@@ -228,6 +228,7 @@ struct WorkerHost::State final : ControlEvents, BrokerEvents, DirectHost, ByNode
   std::uint32_t running = 0;
   std::uint32_t running_told = 0;
   std::uint32_t blocking_running = 0;
+  Instant blocking_until;  // The last deadline of those.
   std::uint32_t placed = 0;
   std::uint64_t grants_made = 0;
   std::deque<Reservation> reservations;  // Oldest first.
