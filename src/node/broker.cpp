@@ -359,6 +359,7 @@ void Broker::on_closed(BrokerSession& session, std::uint64_t id) {
 void Broker::on_counts(BrokerSession& session, const wire::BrokerMessage& message) {
   auto known = counted_.find(&session);
   if (known == counted_.end()) return;
+  on_paths(session, message);
   for (const auto& count : message.counts()) {
     if (!known->second.contains(count.service) || count.code >= code_count) continue;
     auto route = routing().routes.find(count.service);
@@ -370,6 +371,26 @@ void Broker::on_counts(BrokerSession& session, const wire::BrokerMessage& messag
         callee->instance().served.fetch_add(count.calls, std::memory_order_relaxed);
       }
     }
+  }
+}
+
+// What was measured of the way to each instance, at the distance that its links have now.
+void Broker::on_paths(const BrokerSession& session, const wire::BrokerMessage& message) {
+  if (routing().paths == nullptr) return;
+  const auto& known = counted_.at(const_cast<BrokerSession*>(&session));
+  for (const auto& path : message.paths()) {
+    auto counts = call::PathCounts::decode(path.counts);
+    if (!counts || !known.contains(path.service)) continue;
+    auto distance = call::Distance::unix_;
+    for (const auto& [id, direct] : direct_) {
+      if (direct.caller == &session && direct.callee->name() == path.instance &&
+          direct.carrier == wire::BrokerCarrier::ring) {
+        distance = call::Distance::shm;
+      }
+    }
+    routing().paths->merge(
+        {.caller = session.service(), .callee = path.service, .instance = path.instance, .distance = distance},
+        *counts);
   }
 }
 

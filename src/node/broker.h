@@ -88,6 +88,7 @@ class Broker final : private BrokerSessionOwner, private call::RoutingEvents {
   void on_want(BrokerSession& session, const wire::BrokerMessage& message);
   void on_verify(BrokerSession& session, const wire::BrokerMessage& message);
   void on_counts(BrokerSession& session, const wire::BrokerMessage& message);
+  void on_paths(const BrokerSession& session, const wire::BrokerMessage& message);
   void on_closed(BrokerSession& session, std::uint64_t id);
   [[nodiscard]] const call::Routing& routing() const;
   /// What the worker may call there, and how. Errors: as Routing::permit() says of the first command that it may not.

@@ -132,7 +132,7 @@ std::string bytes_of(std::string_view hex) {
 }
 
 TEST(Frame, the_call_in_the_specification_is_what_we_write) {
-  // spec/wire.md, section 12.
+  // spec/wire.md, section 13.
   std::string out;
   auto begin = begin_frame(out);
   encode_open({.service = "s", .command = "c"}, out);
