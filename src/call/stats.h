@@ -89,8 +89,9 @@ class CommandStats {
 
 /// Made once for each service and kept over reloads.
 struct ServiceStats {
-  std::map<std::string, std::unique_ptr<CommandStats>, std::less<>> commands;  ///< Fixed when the service is loaded.
-  CommandStats other;                                                          ///< Commands that nobody declared.
+  /// Fixed when the service is loaded. Owners of each: the ServiceStats of the versions of a service, which count on.
+  std::map<std::string, std::shared_ptr<CommandStats>, std::less<>> commands;
+  CommandStats other;  ///< Commands that nobody declared.
   std::atomic<std::uint64_t> retries{0};
 
   CommandStats& of(std::string_view command) {

@@ -14,8 +14,8 @@
 namespace shunt::cli {
 namespace {
 
-constexpr std::array<std::string_view, 11> command_names = {"run",   "call", "ps",      "check", "new",        "logs",
-                                                            "proto", "stop", "version", "help",  "completions"};
+constexpr std::array<std::string_view, 12> command_names = {
+    "run", "call", "ps", "check", "new", "logs", "proto", "reload", "stop", "version", "help", "completions"};
 
 /// What CLI11 fills in before it is made into a Command.
 struct Raw {
@@ -26,6 +26,7 @@ struct Raw {
   NewCommand create;
   LogsCommand logs;
   ProtoCommand proto;
+  ReloadCommand reload;
   StopCommand stop;
   VersionCommand version;
   HelpCommand help;
@@ -223,6 +224,18 @@ void add_proto(CLI::App& app, Raw& raw) {
       "Their "
       "names\n"
       "and numbers stay when fields and commands are added.");
+}
+
+void add_reload(CLI::App& app, Raw& raw) {
+  auto* reload = app.add_subcommand("reload", "Take up what manifests and code say now, without losing a call");
+  add_node(reload, raw);
+  add_json(reload, raw.reload.json);
+  reload->footer(
+      "Examples:\n  shunt reload\n  shunt reload --json | jq '.services[] | select(.change != \"same\")'\n"
+      "\nWhat changed is started beside what runs, and takes its place when it is ready: all of it or nothing. What "
+      "ran "
+      "before\n"
+      "ends its open calls first. Exits 1 when the node goes on as it was. SIGHUP to the node does the same.");
 }
 
 void add_stop(CLI::App& app, Raw& raw) {
@@ -480,6 +493,10 @@ Result<Command> finish(Raw& raw, const CLI::App& command, const Environment& env
     raw.proto.node = std::move(node);
     return std::move(raw.proto);
   }
+  if (name == "reload") {
+    raw.reload.node = std::move(node);
+    return std::move(raw.reload);
+  }
   raw.stop.node = std::move(node);
   raw.stop.wait = !raw.no_wait;
   return std::move(raw.stop);
@@ -502,6 +519,7 @@ std::expected<Command, Exit> parse_command_line(int argc, const char* const* arg
   add_check(app, raw);
   add_new(app, raw);
   add_proto(app, raw);
+  add_reload(app, raw);
   add_stop(app, raw);
   add_rest(app, raw);
   app.footer(

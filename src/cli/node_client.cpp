@@ -183,9 +183,10 @@ std::optional<Status> error_line(std::string_view line) {
   return status_of(root["$error"], Code::unknown);
 }
 
-Result<std::string> call_manager(const NodeAddress& node, std::string_view command, std::string_view body) {
+Result<std::string> call_manager(const NodeAddress& node, std::string_view command, std::string_view body,
+                                 std::optional<Duration> give_up_after) {
   SHUNT_TRY(const Endpoint endpoint, find_node(node));
-  SHUNT_TRY(HttpClient client, HttpClient::dial(endpoint, std::chrono::seconds(30)));
+  SHUNT_TRY(HttpClient client, HttpClient::dial(endpoint, give_up_after));
   SHUNT_TRY(const ResponseHead head,
             client.post(fmt::format("/manager/{}", command), {{"content-type", "application/json"}}, body));
   SHUNT_TRY(std::string answer, client.read_all(answer_bytes_max));

@@ -19,8 +19,10 @@ Status read_error(int http_status, std::string_view body);
 /// The code that an HTTP status stands for, where the answer names none.
 Code code_of_http(int http_status);
 
-/// One unary call of the node's manager: `command` with a JSON body. Errors: as it was answered.
-Result<std::string> call_manager(const NodeAddress& node, std::string_view command, std::string_view json);
+/// One unary call of the node's manager: `command` with a JSON body. `give_up_after`: for each wait on it; nothing: as long
+/// as it takes. Errors: as it was answered.
+Result<std::string> call_manager(const NodeAddress& node, std::string_view command, std::string_view json,
+                                 std::optional<Duration> give_up_after = std::chrono::seconds(30));
 
 /// Cuts a stream of NDJSON into lines, however it arrives.
 class LineSplitter {

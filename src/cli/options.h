@@ -74,6 +74,11 @@ struct ProtoCommand {
   std::string descriptor_set;  ///< File to write descriptors to, "-" for stdout; empty: text.
 };
 
+struct ReloadCommand {
+  NodeAddress node;
+  bool json = false;
+};
+
 struct StopCommand {
   NodeAddress node;
   bool wait = true;
@@ -93,6 +98,6 @@ struct CompletionsCommand {
 };
 
 using Command = std::variant<node::RunOptions, CallCommand, PsCommand, CheckCommand, NewCommand, LogsCommand,
-                             ProtoCommand, StopCommand, VersionCommand, HelpCommand, CompletionsCommand>;
+                             ProtoCommand, ReloadCommand, StopCommand, VersionCommand, HelpCommand, CompletionsCommand>;
 
 }  // namespace shunt::cli

@@ -23,6 +23,7 @@ struct Do {
   int operator()(const cli::NewCommand& command) const { return cli::create(command); }
   int operator()(const cli::LogsCommand& command) const { return cli::logs(command); }
   int operator()(const cli::ProtoCommand& command) const { return cli::proto(command); }
+  int operator()(const cli::ReloadCommand& command) const { return cli::reload(command); }
   int operator()(const cli::StopCommand& command) const { return cli::stop(command); }
   int operator()(const cli::VersionCommand& command) const { return cli::version(command); }
   int operator()(const cli::HelpCommand& command) const { return cli::help(command); }

@@ -7,6 +7,7 @@
 #include <exception>
 
 #include "library/module_api.h"
+#include "library/private_copy.h"
 
 namespace shunt::library {
 
@@ -51,16 +52,22 @@ Result<void> check(const std::string& path, const shunt_module& module) {
 
 }  // namespace
 
-Result<Own<Library>> Library::load(const std::string& path, LogSink log) {
+Result<Own<Library>> Library::load(const std::string& path, LogSink log, const std::string& copies) {
   std::string file = as_file(path);
   if (access(file.c_str(), F_OK) != 0) {
     return fail(Code::not_found, "S3030",
                 fmt::format("{}: there is no such file; build the library, or correct \"args\" in the manifest", path));
   }
+  std::string loaded = file;
+  if (!copies.empty()) {
+    SHUNT_TRY(loaded, path_to_load(file, copies));
+  }
   dlerror();
-  void* handle = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
+  void* handle = dlopen(loaded.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr) {
-    return fail(Code::failed_precondition, "S3031", fmt::format("{}: can't be loaded: {}", path, last_error()));
+    std::string why = last_error();
+    if (auto at = why.find(loaded); at != std::string::npos) why.replace(at, loaded.size(), file);
+    return fail(Code::failed_precondition, "S3031", fmt::format("{}: can't be loaded: {}", path, why));
   }
   const auto* abi = static_cast<const std::uint32_t*>(dlsym(handle, "shunt_module_abi"));
   auto main = reinterpret_cast<shunt_module_main_fn>(dlsym(handle, "shunt_module_main"));

@@ -1,6 +1,7 @@
 #pragma once
-// Library: a service as a shared library that lives in this process. It is loaded once and never unloaded: its code and
-// its types are in use as long as anyone holds a message of it. What a module is to its author is sdk/c/include/shunt/shunt.h.
+// Library: a service as a shared library that lives in this process. Its code is never unloaded: its types are in use as
+// long as anyone holds a message of it, and other modules may do so for as long as they like. A version that a reload
+// replaced stays mapped until the process ends; the system takes its pages when they are not used. What a module is to its author is sdk/c/include/shunt/shunt.h.
 //
 // It knows nothing of manifests, loops or calls: see module_service.h.
 
@@ -24,7 +25,9 @@ class Library {
   /// Loads the file and asks it what it is. Runs constructors of the library: what they do, happens in this process.
   /// Errors: not_found S3030 no such file; failed_precondition S3031 it can't be loaded (the loader's words), S3032 it is
   /// no module (no entry point), S3033 it is made for another version of the ABI, S3034 its entry point failed.
-  static Result<Own<Library>> load(const std::string& path, LogSink log);
+  /// `copies`: a folder in which a private copy of the file is made and loaded; empty: the file itself is. With a copy the
+  /// file may be replaced while this runs, and what is in it then can be loaded beside this.
+  static Result<Own<Library>> load(const std::string& path, LogSink log, const std::string& copies = {});
 
   [[nodiscard]] const std::string& path() const { return path_; }
   /// The service as the code describes it: a JSON object, see docs/reference/describe.md.

@@ -54,6 +54,9 @@ struct EngineOptions {
   Duration startup_timeout = std::chrono::seconds(10);      ///< From spawn to ready.
   Duration heartbeat_timeout = std::chrono::seconds(30);    ///< Silence after which a worker counts as hung.
   Duration termination_timeout = std::chrono::seconds(10);  ///< From the order to end to SIGKILL.
+
+  /// Whatever differs: a service must run anew for it.
+  bool operator==(const EngineOptions&) const = default;
 };
 
 /// Which pages of other origins may call a service from a browser.

@@ -93,6 +93,7 @@ Manager::Manager(loop::Loop& loop, LogBook& log, ManagerActions actions)
   service_.add("ps", [this](call::ServerCall& call) { return ps(call); });
   service_.add("logs", [this](call::ServerCall& call) { return logs(call); });
   service_.add("proto", [this](call::ServerCall& call) { return proto(call); });
+  service_.add("reload", [this](call::ServerCall& call) { return reload(call); });
   service_.add("stop", [this](call::ServerCall& call) { return stop(call); });
   service_.add("version", [this](call::ServerCall& call) { return version(call); });
 }
@@ -112,12 +113,16 @@ call::ServiceDefinition Manager::definition() {
   add(command("proto", "The protobuf types of a service: .proto files and descriptors.",
               R"({"type":"object","properties":{"service":{"type":"string"}},"required":["service"]})",
               call::StreamShape::unary, call::Effect::none));
+  add(command("reload", "Takes up what the manifests and the services' code say now: all of it or nothing.",
+              R"({"type":"object","properties":{}})", call::StreamShape::unary, call::Effect::idempotent));
   add(command("stop", "Drains the node and ends it.", R"({"type":"object","properties":{}})", call::StreamShape::unary,
               call::Effect::idempotent));
   add(command("version", "The version of this node.", R"({"type":"object","properties":{}})", call::StreamShape::unary,
               call::Effect::none));
   // Following a log is not bounded by the default minute.
   self.commands.find("logs")->second.timeout = std::chrono::hours(24);
+  // Each service may take its startup-timeout.
+  self.commands.find("reload")->second.timeout = std::chrono::hours(1);
   return self;
 }
 
@@ -141,6 +146,30 @@ loop::Task<Status> Manager::ps(call::ServerCall& call) {
 loop::Task<Status> Manager::version(call::ServerCall& call) {
   auto report = actions_.report();
   co_await call.send(message({{"version", report.version}, {"pid", report.pid}}));
+  co_return Status();
+}
+
+loop::Task<Status> Manager::reload(call::ServerCall& call) {
+  if (call.principal().kind != call::PrincipalKind::operator_) {
+    co_return Status(Code::permission_denied, "S1010",
+                     "only the operator reloads a node: `shunt reload`, or a call over the admin socket");
+  }
+  const auto report = co_await actions_.reload();
+  ordered_json services = ordered_json::array();
+  for (const auto& service : report.services) {
+    services.push_back({{"name", service.name},
+                        {"change", service.change},
+                        {"what", service.what},
+                        {"from", service.from},
+                        {"to", service.to}});
+  }
+  ordered_json diagnostics = ordered_json::array();
+  for (const auto& text : report.diagnostics) diagnostics.push_back(ordered_json::parse(text, nullptr, false));
+  co_await call.send(message({{"applied", report.applied},
+                              {"refused", report.refused},
+                              {"revision", report.revision},
+                              {"services", services},
+                              {"diagnostics", diagnostics}}));
   co_return Status();
 }
 

@@ -5,6 +5,7 @@
 //   manager.ps       what runs, with state and counts
 //   manager.logs     the last lines of a service, or all that come (a stream)
 //   manager.proto    the protobuf types of a service: its .proto files and descriptors
+//   manager.reload   takes up what manifests and code say now
 //   manager.stop     drains the node and ends it
 //   manager.version  what this node is
 
@@ -100,11 +101,28 @@ struct ProtoReport {
   std::string descriptor_set;  ///< A serialized google.protobuf.FileDescriptorSet.
 };
 
+/// What a reload did, or why it did nothing.
+struct ReloadReport {
+  struct Service {
+    std::string name;
+    std::string change;             ///< added, removed, replaced, updated (routing only), same, failed.
+    std::vector<std::string> what;  ///< The manifest's keys, and "code".
+    std::string from;               ///< The backend before, and …
+    std::string to;                 ///< … now.
+  };
+  bool applied = false;
+  std::string refused;  ///< Why not: one line.
+  std::uint64_t revision = 0;
+  std::vector<Service> services;
+  std::vector<std::string> diagnostics;  ///< A JSON object each, as `shunt check --json` prints them.
+};
+
 struct ManagerActions {
   std::function<NodeReport()> report;
   std::function<void()> stop;
   /// By full name, which is known to exist.
   std::function<Result<ProtoReport>(const std::string& service)> proto;
+  std::function<loop::Task<ReloadReport>()> reload;
 };
 
 /// Threads: the control loop's.
@@ -119,6 +137,7 @@ class Manager {
   loop::Task<Status> ps(call::ServerCall& call);
   loop::Task<Status> logs(call::ServerCall& call);
   loop::Task<Status> proto(call::ServerCall& call);
+  loop::Task<Status> reload(call::ServerCall& call);
   loop::Task<Status> stop(call::ServerCall& call);
   loop::Task<Status> version(call::ServerCall& call);
   [[nodiscard]] Result<std::string> full_name(const std::string& name) const;

@@ -9,6 +9,7 @@
 #include "base/own.h"
 #include "call/instance.h"
 #include "loop/loop.h"
+#include "loop/task.h"
 
 namespace shunt::node {
 
@@ -22,6 +23,12 @@ class HostedInstance final : public call::Instance {
   static std::shared_ptr<HostedInstance> on_own_loop(Loops& loops, std::string name, loop::Loop& home,
                                                      call::Service& service);
 
+  /// Takes its links off their loops, in the order in which they know each other; calls that are still open end as
+  /// unavailable. Then nothing refers to the services any more. Loops must run.
+  loop::Task<void> close(Loops& loops);
+  /// The last of it, for one that lives on a loop of its own: on that loop, after close().
+  void close_home() { home_ = nullptr; }
+
   call::Link* link(std::size_t loop_index) override { return links_[loop_index].get(); }
   [[nodiscard]] call::Distance distance() const override { return call::Distance::local; }
   [[nodiscard]] std::string name() const override { return name_; }
@@ -32,6 +39,7 @@ class HostedInstance final : public call::Instance {
  private:
   explicit HostedInstance(std::string name) : name_(std::move(name)) {}
   std::string name_;
+  std::vector<bool> at_home_;           ///< By loop index: it lives there.
   Own<call::Link> home_;                ///< on_own_loop only: the link on that loop.
   std::vector<Own<call::Link>> links_;  ///< By loop index.
 };

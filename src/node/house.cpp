@@ -13,11 +13,7 @@
 #include "base/json_text.h"
 #include "base/names.h"
 #include "base/version.h"
-#include "node/contracts.h"
-#include "node/describe.h"
 #include "node/metrics.h"
-#include "node/module_host.h"
-#include "node/pool_host.h"
 #include "node/tokens.h"
 #include "os/cpu.h"
 #include "os/socket.h"
@@ -63,6 +59,7 @@ House::~House() {
   if (broker_ != nullptr) broker_->stop();
   loops_->forget_routing();
   peers_ = nullptr;
+  if (reload_ != nullptr) reload_->forget();
   for (auto& hosted : services_) hosted->host = nullptr;
   manager_instance_ = nullptr;
   manager_ = nullptr;
@@ -86,11 +83,13 @@ void House::on_shutdown(bool fast) {
   for (auto& hosted : services_) {
     if (hosted->host != nullptr) hosted->host->hurry(deadline);
   }
+  reload_->hurry(deadline);
 }
 
 void House::on_reload() {
-  if (certificates_ == nullptr) say("info", "asked to reload, and there is nothing to: no address speaks TLS");
   reload_asked_.set();
+  if (reload_ == nullptr || stopping_) return;
+  reload_->ask([this](const module::ReloadReport& report) { told_reload(report); });
 }
 
 void House::on_supervisor_lost() {
@@ -154,11 +153,25 @@ loop::Task<bool> House::prepare() {
     co_return false;
   }
 
+  forget_copies(options_.data);
+  hosting_ = make_own<Hosting>(HostingOptions{.control = control_,
+                                              .loops = *loops_,
+                                              .broker = *broker_,
+                                              .supervisor = *supervisor_,
+                                              .log = log_,
+                                              .data = options_.data,
+                                              .changed = [this] {
+                                                publish();
+                                                check_ready();
+                                              }});
+  reload_ = make_own<Reload>(control_, *loops_, *hosting_, static_cast<ReloadHouse&>(*this),
+                             options_.drain_timeout.value_or(drain_timeout_default));
   manager_ = make_own<module::Manager>(
       control_, log_,
       module::ManagerActions{.report = [this] { return report(); },
                              .stop = [] { kill(getppid(), SIGTERM); },
-                             .proto = [this](const std::string& service) { return proto_report(service); }});
+                             .proto = [this](const std::string& service) { return proto_report(service); },
+                             .reload = [this] { return reload_->run(); }});
   std::vector<call::Service*> at_home(loops_->all(), nullptr);
   at_home[loops_->serving()] = &manager_->service();
   manager_instance_ = HostedInstance::on_loops(*loops_, "manager", std::move(at_home));
@@ -196,68 +209,63 @@ bool House::load_peers() {
 }
 
 bool House::load_manifests() {
-  for (const auto& path : options_.paths) {
-    auto loaded = manifest::load_app(path);
-    for (const auto& diagnostic : loaded.diagnostics) tell(diagnostic);
-    if (loaded.app) apps_.push_back(std::move(*loaded.app));
-  }
-  std::set<std::size_t> refused;
-  for (const auto& conflict : manifest::check_together(apps_)) {
-    tell(conflict.diagnostic);
-    if (conflict.diagnostic.severity == manifest::Severity::error) refused.insert(conflict.app);
-  }
-  for (auto it = refused.rbegin(); it != refused.rend(); ++it)
-    apps_.erase(apps_.begin() + static_cast<std::ptrdiff_t>(*it));
-
+  auto read = read_manifests(options_.paths);
+  listens_as_told_ = !options_.listen.empty();
   if (options_.listen.empty()) {
-    for (const auto& app : apps_) options_.listen.insert(options_.listen.end(), app.listen.begin(), app.listen.end());
+    for (const auto& app : read.apps) {
+      options_.listen.insert(options_.listen.end(), app.listen.begin(), app.listen.end());
+    }
   }
   if (options_.listen.empty()) options_.listen.push_back("127.0.0.1:8080");
-  bool loopback = std::ranges::all_of(options_.listen, is_loopback);
-  dev_ = options_.dev.value_or(loopback);
-
-  std::erase_if(apps_, [&](const manifest::AppManifest& app) {
-    auto diagnostics = manifest::check_listen(app, {.loopback = loopback, .expose_all = dev_});
-    for (const auto& diagnostic : diagnostics) tell(diagnostic);
-    return manifest::has_errors(diagnostics);
-  });
+  loopback_ = std::ranges::all_of(options_.listen, is_loopback);
+  dev_ = options_.dev.value_or(loopback_);
+  check_reach(read, {.loopback = loopback_, .expose_all = dev_});
+  for (const auto& diagnostic : read.diagnostics) tell(diagnostic);
+  apps_ = std::move(read.apps);
   if (apps_.empty()) {
     std::fputs("shunt: there is no app left to run\n", stderr);
     return false;
   }
-  for (auto& app : apps_) {
-    for (auto& service : app.services) {
-      auto hosted = make_own<Hosted>();
-      hosted->manifest = std::move(service);
-      services_.push_back(std::move(hosted));
+  for (const auto& app : apps_) {
+    for (const auto& service : app.services) {
+      services_.push_back(make_own<Hosted>());
+      services_.back()->manifest = service;
     }
   }
   return true;
 }
 
 bool House::load_token_files() {
-  bool good = true;
-  for (const auto& hosted : services_) {
-    const auto& service = hosted->manifest;
-    if (service.tokens.empty()) continue;
-    auto tokens = load_tokens(service.tokens.string());
-    if (!tokens) {
-      tell(manifest::diagnostic_at(service, "tokens", tokens.error().id(), std::string(tokens.error().message())));
-      good = false;
-      continue;
+  std::vector<manifest::Diagnostic> wrong;
+  tokens_ = read_tokens(apps_, wrong);
+  for (const auto& diagnostic : wrong) tell(diagnostic);
+  return wrong.empty();
+}
+
+std::shared_ptr<gateway::TokenTable> House::read_tokens(const std::vector<manifest::AppManifest>& apps,
+                                                        std::vector<manifest::Diagnostic>& out) const {
+  auto table = std::make_shared<gateway::TokenTable>();
+  for (const auto& app : apps) {
+    for (const auto& service : app.services) {
+      if (service.tokens.empty()) continue;
+      auto tokens = load_tokens(service.tokens.string());
+      if (tokens) {
+        table->by_service[service.definition.full_name] = std::move(*tokens);
+      } else {
+        const auto& why = tokens.error();
+        out.push_back(manifest::diagnostic_at(service, "tokens", why.id(), std::string(why.message())));
+      }
     }
-    tokens_->by_service[service.definition.full_name] = std::move(*tokens);
   }
-  if (!options_.tokens.empty()) {
-    auto tokens = load_tokens(options_.tokens);
-    if (tokens) {
-      tokens_->everywhere = std::move(*tokens);
-    } else {
-      std::fprintf(stderr, "%s\n", tokens.error().to_string().c_str());
-      good = false;
-    }
+  if (options_.tokens.empty()) return table;
+  auto tokens = load_tokens(options_.tokens);
+  if (tokens) {
+    table->everywhere = std::move(*tokens);
+  } else {
+    const auto& why = tokens.error();
+    out.push_back({.id = std::string(why.id()), .file = options_.tokens, .message = std::string(why.message())});
   }
-  return good;
+  return table;
 }
 
 std::shared_ptr<const gateway::CorsTable> House::cors_table() const {
@@ -419,68 +427,61 @@ loop::Task<void> House::watch_certificates() {
 }
 
 loop::Task<void> House::host_service(Hosted& hosted) {
-  auto& service = hosted.manifest;
-  auto failed = [&](const manifest::Diagnostic& diagnostic) {
-    tell(diagnostic);
-    hosted.failure = fmt::format("{} {}", diagnostic.id, diagnostic.message);
-    hosted.settled = true;
-    publish();
-    check_ready();
-  };
-  auto described = co_await describe(control_, *supervisor_, service, options_.data + "/describe");
-  if (!described) {
-    failed(described.error());
-    co_return;
-  }
-  auto diagnostics = manifest::merge_described(service, *described);
-  if (!manifest::has_errors(diagnostics)) {
-    auto more = give_contract(service);
-    diagnostics.insert(diagnostics.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
-  }
-  for (const auto& diagnostic : diagnostics) {
-    if (diagnostic.severity == manifest::Severity::error) {
-      failed(diagnostic);
-    } else {
-      tell(diagnostic);
-    }
-  }
-  if (hosted.settled) co_return;
-  if (service.definition.contract == nullptr) {
-    if (auto derived = schema::derive_into(service.definition); !derived) {
-      const Status& why = derived.error();
-      failed(manifest::diagnostic_at(service, "args", why.id(), std::string(why.message())));
-      co_return;
-    }
-  }
-  // A new object: the one before is in a routing that other loops read.
-  auto stats = std::make_shared<call::ServiceStats>();
-  for (const auto& [command, definition] : service.definition.commands) {
-    stats->commands[command] = std::make_unique<call::CommandStats>(loops_->all());
-  }
-  hosted.stats = std::move(stats);
-
-  auto changed = [this] {
-    publish();
-    check_ready();
-  };
-  if (service.engine.backend == manifest::Backend::thread) {
-    auto host = ModuleHost::load(*loops_, supervisor_->activity(), log_, service);
-    Result<void> started;
-    if (host) started = co_await (*host)->start();
-    if (!host || !started) {
-      const Status& why = host ? started.error() : host.error();
-      failed(manifest::diagnostic_at(service, "args", why.id(), std::string(why.message())));
-      co_return;
-    }
-    hosted.host = std::move(*host);
+  auto wrong = co_await hosting_->learn(hosted);
+  for (const auto& diagnostic : wrong) tell(diagnostic);
+  const auto first = std::ranges::find(wrong, manifest::Severity::error, &manifest::Diagnostic::severity);
+  std::optional<manifest::Diagnostic> failed;
+  if (first != wrong.end()) {
+    failed = *first;
   } else {
-    auto host = make_own<PoolHost>(*loops_, *broker_, *supervisor_, log_, service, content_hash(service), changed);
-    auto* pool = host.get();
-    hosted.host = std::move(host);
-    pool->start(adoptable_);
+    failed = co_await hosting_->start(hosted, adoptable_);
+    if (failed) tell(*failed);
   }
+  if (failed) hosted.failure = fmt::format("{} {}", failed->id, failed->message);
   hosted.settled = true;
-  changed();
+  publish();
+  check_ready();
+}
+
+// --- Reload ---------------------------------------------------------------------------------------------------------
+
+Manifests House::read_again() {
+  auto read = read_manifests(options_.paths);
+  check_reach(read, {.loopback = loopback_, .expose_all = dev_});
+  warn_of_fixed(apps_, read, !listens_as_told_);
+  std::vector<manifest::Diagnostic> wrong;
+  tokens_read_ = read_tokens(read.apps, wrong);
+  read.diagnostics.insert(read.diagnostics.end(), wrong.begin(), wrong.end());
+  return read;
+}
+
+void House::commit(std::vector<manifest::AppManifest> apps, std::vector<Own<Hosted>> services) {
+  apps_ = std::move(apps);
+  services_ = std::move(services);
+  tokens_ = std::move(tokens_read_);
+  publish();
+  for (std::size_t i = 0; i < gateways_.size(); i++) {
+    loops_->at(i).loop.post([gateway = gateways_[i].get(), tokens = tokens_, cors = cors_table()]() mutable {
+      gateway->set_tokens(std::move(tokens));
+      gateway->set_cors(std::move(cors));
+    });
+  }
+  check_ready();
+}
+
+// Nobody waits for an answer: to the log, and what is wrong with a manifest to whoever reads the node's output.
+void House::told_reload(const module::ReloadReport& report) {
+  if (!report.applied) {
+    say("error", "S5080 not reloaded, what ran goes on: " + report.refused);
+    std::fprintf(stderr, "shunt: not reloaded, what ran goes on: %s\n", report.refused.c_str());
+    return;
+  }
+  std::string text;
+  for (const auto& service : report.services) {
+    if (service.change != "same")
+      text += fmt::format("{}{} {}", text.empty() ? "" : ", ", service.name, service.change);
+  }
+  say("info", "reloaded: " + (text.empty() ? "nothing has changed" : text));
 }
 
 // What every loop reads, made anew from what is hosted now.
@@ -498,17 +499,7 @@ void House::publish() {
     return route;
   };
   add(manager_definition_, manager_stats_)->instances.push_back(manager_instance_);
-  for (const auto& hosted : services_) {
-    auto route = add(std::make_shared<call::ServiceDefinition>(hosted->manifest.definition), hosted->stats);
-    if (hosted->host == nullptr) {
-      route->why_absent = hosted->failure.empty() ? "it is starting" : hosted->failure;
-      continue;
-    }
-    route->instances = hosted->host->instances();
-    route->admission = hosted->host->admission();
-    route->why_absent = hosted->host->why_absent();
-    route->arrange();
-  }
+  for (const auto& hosted : services_) routing->routes[hosted->name()] = route_of(*hosted);
   peers_->offer(*routing);
   peers_->merge(*routing);
   loops_->install(std::move(routing));
@@ -518,6 +509,7 @@ void House::check_ready() {
   bool all = std::ranges::all_of(
       services_, [](const auto& hosted) { return hosted->host != nullptr && hosted->host->is_ready(); });
   ready_.store(all && !stopping_, std::memory_order_release);
+  if (reload_ != nullptr) reload_->on_change();
   if (!all && std::ranges::all_of(services_, [](const auto& hosted) { return hosted->settled; })) {
     // Workers of services that are not here any more, or not as they were, have nothing left to do.
     for (auto& worker : std::exchange(adoptable_, {})) supervisor_->kill(worker.pid, SIGTERM);
@@ -583,7 +575,9 @@ loop::Task<void> House::drain() {
   co_await peers_->stop(Deadline::after(control_.refresh_now(), std::chrono::seconds(fast_ ? 1 : 5)));
   {
     Deadline workers = Deadline::after(control_.refresh_now(), std::chrono::seconds(fast_ ? 1 : 10));
+    reload_->hurry(workers);
     loop::Scope hosts(control_);
+    hosts.spawn(reload_->finish());
     for (auto& hosted : services_) {
       if (hosted->host != nullptr) hosts.spawn(hosted->host->stop(workers));
     }
@@ -633,27 +627,12 @@ module::NodeReport House::report() {
     }
   }
   for (const auto& hosted : services_) {
-    module::ServiceReport service;
-    const auto& manifest = hosted->manifest;
-    service.name = manifest.definition.full_name;
-    service.type = manifest.type;
-    service.backend = manifest.engine.backend == manifest::Backend::thread ? "thread" : "process";
-    service.version = manifest.definition.version;
-    for (const auto& [command, definition] : manifest.definition.commands) service.commands.push_back(command);
-    for (const auto& [command, stats] : hosted->stats->commands) {
-      service.calls += stats->started();
-      for (int code = 1; code < code_count; code++) service.errors += stats->ended(static_cast<Code>(code));
-    }
-    if (hosted->host != nullptr) {
-      hosted->host->report(service);
-      // A module that took the node with it: the supervisor read its name off the node's last words.
-      if (service.backend == "thread" && before_.last_words.starts_with(service.name)) {
-        service.restarts = before_.restarts;
-        service.last_error = report.last_crash;
-      }
-    } else {
-      service.state = hosted->failure.empty() ? "starting" : "failed";
-      service.last_error = hosted->failure;
+    auto service = report_of(*hosted);
+    reload_->report_retiring(service);
+    // A module that took the node with it: the supervisor read its name off the node's last words.
+    if (service.backend == "thread" && hosted->host != nullptr && before_.last_words.starts_with(service.name)) {
+      service.restarts = before_.restarts;
+      if (hosted->refused.empty()) service.last_error = report.last_crash;
     }
     report.services.push_back(std::move(service));
   }

@@ -21,16 +21,19 @@
 #include "module/manager.h"
 #include "node/broker.h"
 #include "node/certificates.h"
+#include "node/hosted.h"
 #include "node/hosted_instance.h"
+#include "node/hosting.h"
 #include "node/loops.h"
 #include "node/peers/peers.h"
+#include "node/manifests.h"
+#include "node/reload.h"
 #include "node/run.h"
-#include "node/service_host.h"
 #include "supervisor/client.h"
 
 namespace shunt::node {
 
-class House final : public supervisor::ClientEvents {
+class House final : public supervisor::ClientEvents, private ReloadHouse {
  public:
   House(loop::EpollLoop& control, RunOptions options);
   ~House();
@@ -44,14 +47,6 @@ class House final : public supervisor::ClientEvents {
   void on_supervisor_lost() override;
 
  private:
-  /// One service of a manifest, whether it could be hosted or not.
-  struct Hosted {
-    manifest::ServiceManifest manifest;
-    std::shared_ptr<call::ServiceStats> stats = std::make_shared<call::ServiceStats>();  // Owners: this and routing.
-    Own<ServiceHost> host;
-    std::string failure;   ///< Why there is no host.
-    bool settled = false;  ///< It was hosted, or has failed.
-  };
   struct Listener {
     std::string asked;
     std::string url;
@@ -71,14 +66,22 @@ class House final : public supervisor::ClientEvents {
   loop::Task<void> host_service(Hosted& hosted);
   loop::Task<void> drain();
   bool load_token_files();
+  std::shared_ptr<gateway::TokenTable> read_tokens(const std::vector<manifest::AppManifest>& apps,
+                                                   std::vector<manifest::Diagnostic>& out) const;
+
+  Manifests read_again() override;
+  void commit(std::vector<manifest::AppManifest> apps, std::vector<Own<Hosted>> services) override;
+  std::vector<Own<Hosted>>& hosted() override { return services_; }
+  [[nodiscard]] bool is_stopping() const override { return stopping_; }
+  void say(std::string_view level, std::string text) override;
   [[nodiscard]] std::shared_ptr<const gateway::CorsTable> cors_table() const;
 
   void publish();
+  void told_reload(const module::ReloadReport& report);
   void check_ready();
   void print_ready();
   void tell_absent();
   void tell(const manifest::Diagnostic& diagnostic);
-  void say(std::string_view level, std::string text);
   void finish(int status);
   [[nodiscard]] module::NodeReport report();
   [[nodiscard]] Result<module::ProtoReport> proto_report(const std::string& service) const;
@@ -93,7 +96,9 @@ class House final : public supervisor::ClientEvents {
   module::LogBook log_;
   Own<supervisor::SupervisorClient> supervisor_;
   supervisor::SupervisorInfo before_;
-  std::vector<manifest::AppManifest> apps_;
+  std::vector<manifest::AppManifest> apps_;  ///< As the files say; services_ knows more of each.
+  bool loopback_ = true;                     ///< Nobody listens elsewhere.
+  bool listens_as_told_ = false;             ///< By flags, not by manifests.
   std::vector<Own<Hosted>> services_;
   std::vector<Listener> listeners_;
   std::vector<call::SpawnedWorker> adoptable_;
@@ -112,6 +117,8 @@ class House final : public supervisor::ClientEvents {
   Own<Peers> peers_;
   Own<UserTokens> user_tokens_;
   Own<Broker> broker_;  ///< Direct links between workers.
+  Own<Hosting> hosting_;
+  Own<Reload> reload_;
   Own<module::Manager> manager_;
   std::shared_ptr<HostedInstance> manager_instance_;
   std::shared_ptr<call::ServiceStats> manager_stats_ = std::make_shared<call::ServiceStats>();
@@ -119,6 +126,7 @@ class House final : public supervisor::ClientEvents {
   std::shared_ptr<call::PathStats> paths_;  // Owners: this and routing.
   std::vector<Own<gateway::Gateway>>
       gateways_;  ///< By loop index; the last is the admin socket's, on the control loop.
+  std::shared_ptr<gateway::TokenTable> tokens_read_;  ///< By read_again(), until commit().
   loop::Event drain_asked_;
   loop::Event reload_asked_;
   loop::Scope scope_;

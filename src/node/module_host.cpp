@@ -10,6 +10,7 @@
 
 #include "link/local/cross_loop_link.h"
 #include "link/local/local_link.h"
+#include "loop/event.h"
 #include "node/link_caller.h"
 
 namespace shunt::node {
@@ -21,6 +22,8 @@ struct ModuleHost::OwnThread {
   Own<call::Link> crossing;     ///< From here to that.
   Own<LinkCaller> caller;
   Own<library::ModuleService> service;
+  std::shared_ptr<HostedInstance> instance;  // Owners: routing snapshots, the host and this.
+  std::size_t home = 0;                      ///< The serving loop that routes its own calls.
   std::thread thread;
 
   ~OwnThread() {
@@ -43,7 +46,7 @@ ModuleHost::~ModuleHost() {
 }
 
 Result<Own<ModuleHost>> ModuleHost::load(Loops& loops, supervisor::ActivityPage* activity, module::LogBook& log,
-                                         const manifest::ServiceManifest& manifest) {
+                                         const manifest::ServiceManifest& manifest, const std::string& copies) {
   auto host = Own<ModuleHost>(new ModuleHost(loops, activity, manifest.definition.full_name, manifest.engine.threads));
   static constexpr std::array<std::string_view, 4> levels = {"debug", "info", "warning", "error"};
   auto sink = [&log, name = host->name_](int level, std::string_view text) {
@@ -51,7 +54,7 @@ Result<Own<ModuleHost>> ModuleHost::load(Loops& loops, supervisor::ActivityPage*
              .level = std::string(levels[static_cast<std::size_t>(std::clamp(level, 0, 3))]),
              .text = std::string(text)});
   };
-  SHUNT_TRY(host->library_, library::Library::load(manifest.args.front(), std::move(sink)));
+  SHUNT_TRY(host->library_, library::Library::load(manifest.args.front(), std::move(sink), copies));
   return host;
 }
 
@@ -126,7 +129,8 @@ Result<void> ModuleHost::start_own_thread(int number) {
   auto own = make_own<OwnThread>();
   auto name = fmt::format("{}/{}", name_, number);
   SHUNT_TRY(own->loop, loop::EpollLoop::create({.name = name, .slow_turn = Duration(0)}));
-  auto& home = loops_.at(static_cast<std::size_t>(number) % loops_.serving());
+  own->home = static_cast<std::size_t>(number) % loops_.serving();
+  auto& home = loops_.at(own->home);
   own->router_link = link::LocalLink::create(home.loop, home.forwarder);
   own->crossing = link::CrossLoopLink::create(*own->loop, home.loop, [link = own->router_link.get()] { return link; });
   own->caller = make_own<LinkCaller>(*own->crossing);
@@ -152,7 +156,8 @@ Result<void> ModuleHost::start_own_thread(int number) {
   attached.wait(false);
   if (!made) return std::unexpected(std::move(made).error());
   own->service = std::move(*made);
-  instances_.push_back(HostedInstance::on_own_loop(loops_, name, *own->loop, *own->service));
+  own->instance = HostedInstance::on_own_loop(loops_, name, *own->loop, *own->service);
+  instances_.push_back(own->instance);
   own_threads_.push_back(std::move(own));
   return {};
 }
@@ -174,6 +179,62 @@ loop::Task<void> ModuleHost::stop(Deadline) {
   // Its calls have ended with the gateways and the pools; whoever is left hears it when the loops end.
   for (auto& instance : instances_) instance->closed.store(true);
   co_return;
+}
+
+loop::Task<void> ModuleHost::retire(Deadline deadline) {
+  retire_until_ = earlier(retire_until_, deadline);
+  for (auto& instance : instances_) instance->closed.store(true);
+  auto is_busy = [this] {
+    return std::ranges::any_of(instances_, [](const auto& one) { return one->in_flight.load() > 0; });
+  };
+  auto& control = loops_.control().loop;
+  // Who leaves a module tells nobody, which is what makes calling one cheap; so we look.
+  Duration pause = std::chrono::milliseconds(1);
+  while (is_busy() && !retire_until_.passed(control.refresh_now())) {
+    co_await loop::sleep_for(control, pause);
+    pause = std::min<Duration>(pause * 2, std::chrono::milliseconds(50));
+  }
+  if (threads_ == 0) {
+    for (auto& instance : instances_) co_await instance->close(loops_);
+    for (std::size_t i = 0; i < services_.size(); i++) {
+      co_await loops_.run_on(i, [this, i] { services_[i] = nullptr; });
+    }
+  }
+  for (auto& own : own_threads_) {
+    if (co_await leave_own_thread(*own)) continue;
+    // Its thread is inside a function of the module that does not return; what it may touch must stay.
+    library_->log(3, fmt::format("a thread of {} does not return from the module: it is left behind", name_));
+    for (auto& each : own_threads_) (void)each.release();  // NOLINT(bugprone-unused-return-value)
+    for (auto& note : notes_) (void)note.release();        // NOLINT(bugprone-unused-return-value)
+    (void)library_.release();                              // NOLINT(bugprone-unused-return-value)
+    break;
+  }
+  own_threads_.clear();
+  // The names that loops keep until the end of their turn are ours.
+  for (std::size_t i = 0; i < loops_.all(); i++) co_await loops_.run_on(i, [] {});
+}
+
+// False when its thread does not answer.
+loop::Task<bool> ModuleHost::leave_own_thread(OwnThread& own) {
+  constexpr Duration patience = std::chrono::seconds(2);
+  auto& control = loops_.control().loop;
+  co_await own.instance->close(loops_);  // Links from the serving loops to it.
+  struct Left {
+    explicit Left(loop::Loop& loop) : event(loop) {}
+    loop::Event event;
+  };
+  auto left = std::make_shared<Left>(control);  // Owners: this and the closure on its way to the thread and back.
+  own.loop->post([&own, left, &control] {
+    own.instance->close_home();
+    own.service = nullptr;
+    own.crossing = nullptr;
+    control.post([left] { left->event.set(); });
+  });
+  if (!co_await left->event.wait(Deadline::after(control.refresh_now(), patience))) co_return false;
+  co_await loops_.run_on(own.home, [&own] { own.router_link = nullptr; });
+  own.loop->stop();
+  own.thread.join();
+  co_return true;
 }
 
 }  // namespace shunt::node

@@ -19,13 +19,14 @@
 
 namespace shunt::node {
 
-/// Threads: the control loop's. Lifetime: destroyed after the loops' threads have ended.
+/// Threads: the control loop's. Lifetime: destroyed after retire(), or after the loops' threads have ended.
 class ModuleHost final : public ServiceHost {
  public:
   /// Loads the library here; start() attaches it. `activity` may be nullptr.
   /// Errors: those of library::Library::load().
+  /// `copies`: a folder for the private copy of the library that is loaded, so that its file may be replaced meanwhile.
   static Result<Own<ModuleHost>> load(Loops& loops, supervisor::ActivityPage* activity, module::LogBook& log,
-                                      const manifest::ServiceManifest& manifest);
+                                      const manifest::ServiceManifest& manifest, const std::string& copies);
   ~ModuleHost() override;
   /// Attaches the module to its loops. Errors: S3035 when it does not want to.
   loop::Task<Result<void>> start();
@@ -36,6 +37,8 @@ class ModuleHost final : public ServiceHost {
   std::string why_absent() override { return started_ ? "" : "it is starting"; }
   void report(module::ServiceReport& to) override;
   loop::Task<void> stop(Deadline deadline) override;
+  loop::Task<void> retire(Deadline deadline) override;
+  void hurry(Deadline deadline) override { retire_until_ = earlier(retire_until_, deadline); }
 
  private:
   /// Where it notes what runs; one for each loop that it lives on.
@@ -58,6 +61,7 @@ class ModuleHost final : public ServiceHost {
   static std::uint32_t learn(void* note, std::string_view service, std::string_view command);
   library::ModuleOptions options(Note& note) const;
   Result<void> start_own_thread(int number);
+  loop::Task<bool> leave_own_thread(OwnThread& own);
 
   Loops& loops_;
   supervisor::ActivityPage* activity_;
@@ -69,6 +73,7 @@ class ModuleHost final : public ServiceHost {
   std::vector<Own<OwnThread>> own_threads_;
   std::vector<std::shared_ptr<HostedInstance>> instances_;
   bool started_ = false;
+  Deadline retire_until_;
 };
 
 }  // namespace shunt::node

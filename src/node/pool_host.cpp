@@ -62,6 +62,11 @@ PoolHost::~PoolHost() = default;
 
 void PoolHost::start(std::vector<call::SpawnedWorker>& living) { pool_->start(living); }
 
+loop::Task<void> PoolHost::retire(Deadline deadline) {
+  pool_->pass_on();
+  co_await pool_->drain(deadline);
+}
+
 void PoolHost::report(module::ServiceReport& to) {
   to.queued = pool_->queue().queued;
   to.state = pool_->is_complete()  ? "ready"

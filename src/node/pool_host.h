@@ -19,7 +19,7 @@ namespace shunt::node {
 
 class Broker;
 
-/// Threads: the control loop's. Lifetime: destroyed after the loops' threads have ended.
+/// Threads: the control loop's. Lifetime: destroyed after retire(), or after the loops' threads have ended.
 class PoolHost final : public ServiceHost, private pool::PoolEvents, private pool::LogSink {
  public:
   PoolHost(Loops& loops, Broker& broker, call::Spawner& spawner, module::LogBook& log,
@@ -34,6 +34,7 @@ class PoolHost final : public ServiceHost, private pool::PoolEvents, private poo
   std::string why_absent() override { return pool_->why_absent(); }
   void report(module::ServiceReport& to) override;
   loop::Task<void> stop(Deadline deadline) override { return pool_->drain(deadline); }
+  loop::Task<void> retire(Deadline deadline) override;
   void hurry(Deadline deadline) override { pool_->hurry(deadline); }
 
  private:

@@ -29,7 +29,10 @@ class ServiceHost {
   virtual void report(module::ServiceReport& to) = 0;
   /// Ends what it hosts; what is open at the deadline is cut off.
   virtual loop::Task<void> stop(Deadline deadline) = 0;
-  /// Gives a stop() that is under way no longer than until then.
+  /// The same while the node lives on: routing has left it on every loop, callers that still wait at it are sent to where
+  /// the routing leads now. When the task has ended, nothing of it is left on any loop.
+  virtual loop::Task<void> retire(Deadline deadline) = 0;
+  /// Gives a stop() or retire() that is under way no longer than until then.
   virtual void hurry(Deadline deadline) { (void)deadline; }
 };
 

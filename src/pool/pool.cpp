@@ -100,6 +100,11 @@ loop::Task<void> Pool::drain(Deadline deadline) {
   queue_->tell_ends(false);
 }
 
+void Pool::pass_on() {
+  queue_->pass_on(Status(Code::unavailable, "S1015", fmt::format("service {} is not here any more", options_.service))
+                      .with_retry(Retry::elsewhere));
+}
+
 void Pool::hurry(Deadline deadline) {
   if (!draining_ || deadline >= drain_until_) return;
   drain_until_ = deadline;

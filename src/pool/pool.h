@@ -40,6 +40,9 @@ class Pool final : private WorkerEvents, private QueueEvents {
   [[nodiscard]] QueueCounts queue() const { return queue_->counts(); }
   [[nodiscard]] const PoolOptions& options() const { return options_; }
 
+  /// Another pool, or a module, or nobody has taken its place, and every loop's routing says so: who waits in the queue is
+  /// answered `elsewhere`, and goes where the routing leads now.
+  void pass_on();
   /// Lets calls that wait or run end, until the deadline; then ends every worker (SIGTERM, at the termination-timeout
   /// SIGKILL). Ends when all are gone. The caller has stopped new calls before. Once.
   loop::Task<void> drain(Deadline deadline);

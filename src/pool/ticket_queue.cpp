@@ -191,6 +191,16 @@ void TicketQueue::set_absent(std::optional<Status> why) {
   hand_over(ready);
 }
 
+void TicketQueue::pass_on(Status why) {
+  Ready ready;
+  {
+    std::lock_guard lock(mutex_);
+    ended_ = why;
+    while (!waiting_.empty()) settle(waiting_.begin(), std::unexpected(why), ready);
+  }
+  hand_over(ready);
+}
+
 void TicketQueue::end(Status why) {
   events_ = nullptr;
   expiry_ = nullptr;

@@ -67,6 +67,8 @@ class TicketQueue final : public call::Admission, public std::enable_shared_from
   void granted(WorkerInstance& instance, std::uint64_t grant);
   /// While set, and no instance is open, calls are answered with it instead of waiting; those that wait are, now.
   void set_absent(std::optional<Status> why);
+  /// Nothing is taken any more, what waits is answered; calls that run go on.
+  void pass_on(Status why);
   /// Nothing is taken any more; what waits is answered. The events are not told any more.
   void end(Status why);
   /// Whether on_call_ended() is told of each end.

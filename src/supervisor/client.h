@@ -21,7 +21,7 @@ class ClientEvents {
  public:
   /// Drain and exit; `fast`: do not wait for what is open. May come twice, first slow then fast.
   virtual void on_shutdown(bool fast) = 0;
-  /// Read again what may have changed on the disk: certificates.
+  /// Read again what may have changed on the disk: manifests, code, certificates.
   virtual void on_reload() {}
   /// The supervisor is gone, and everything with it: exit at once.
   virtual void on_supervisor_lost() = 0;
