@@ -85,8 +85,9 @@ void print(const ReloadAnswer& answer) {
     write_err(manifest::render(diagnostic, colored ? manifest::Colour::yes : manifest::Colour::no));
   }
   if (!answer.applied) {
-    write_err(
-        fmt::format("S5080 failed_precondition: not reloaded, what ran goes on: {}\n", printable(answer.refused)));
+    write_err(Status(Code::failed_precondition, "S5080", "not reloaded, what ran goes on: " + printable(answer.refused))
+                  .to_string() +
+              "\n");
     return;
   }
   bool any = false;

@@ -49,7 +49,6 @@ inline constexpr std::string_view bad_cors = "S2048";
 inline constexpr std::string_view unknown_distance = "S2090";
 inline constexpr std::string_view bad_placement = "S2091";
 inline constexpr std::string_view unknown_link = "S2092";
-inline constexpr std::string_view needs_restart = "S2049";
 
 // What stands against what.
 inline constexpr std::string_view overlapping_routes = "S2040";

@@ -472,8 +472,9 @@ void House::commit(std::vector<manifest::AppManifest> apps, std::vector<Own<Host
 // Nobody waits for an answer: to the log, and what is wrong with a manifest to whoever reads the node's output.
 void House::told_reload(const module::ReloadReport& report) {
   if (!report.applied) {
-    say("error", "S5080 not reloaded, what ran goes on: " + report.refused);
-    std::fprintf(stderr, "shunt: not reloaded, what ran goes on: %s\n", report.refused.c_str());
+    const Status why(Code::failed_precondition, "S5080", "not reloaded, what ran goes on: " + report.refused);
+    say("error", why.to_string());
+    std::fprintf(stderr, "%s\n", why.to_string().c_str());
     return;
   }
   std::string text;

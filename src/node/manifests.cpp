@@ -6,8 +6,6 @@
 #include <tuple>
 #include <utility>
 
-#include "manifest/ids.h"
-
 namespace shunt::node {
 
 namespace {
@@ -51,10 +49,9 @@ void warn_of_fixed(const std::vector<manifest::AppManifest>& before, Manifests& 
     const auto old = std::ranges::find(before, app.path, &manifest::AppManifest::path);
     if (old == before.end()) continue;
     auto warn = [&](const char* key) {
-      auto diagnostic =
-          manifest::diagnostic_at(app, key, manifest::ids::needs_restart,
-                                  "'" + std::string(key) + "' has changed, which a node takes up only when it starts",
-                                  "", "stop the node and run it again");
+      auto diagnostic = manifest::diagnostic_at(
+          app, key, "S5081", "'" + std::string(key) + "' has changed, which a node takes up only when it starts", "",
+          "stop the node and run it again");
       diagnostic.severity = manifest::Severity::warning;
       now.diagnostics.push_back(std::move(diagnostic));
     };
