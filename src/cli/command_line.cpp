@@ -14,8 +14,8 @@
 namespace shunt::cli {
 namespace {
 
-constexpr std::array<std::string_view, 12> command_names = {
-    "run", "call", "ps", "check", "new", "logs", "proto", "reload", "stop", "version", "help", "completions"};
+constexpr std::array<std::string_view, 13> command_names = {
+    "run", "call", "ps", "check", "new", "logs", "proto", "app", "reload", "stop", "version", "help", "completions"};
 
 /// What CLI11 fills in before it is made into a Command.
 struct Raw {
@@ -26,6 +26,7 @@ struct Raw {
   NewCommand create;
   LogsCommand logs;
   ProtoCommand proto;
+  AppCommand app;
   ReloadCommand reload;
   StopCommand stop;
   VersionCommand version;
@@ -226,6 +227,57 @@ void add_proto(CLI::App& app, Raw& raw) {
       "and numbers stay when fields and commands are added.");
 }
 
+void add_app(CLI::App& top, Raw& raw) {
+  using Action = AppCommand::Action;
+  auto* app = top.add_subcommand("app", "Make apps, attach services to them, and change them while they run");
+  app->require_subcommand(1);
+  AppCommand& to = raw.app;
+  const auto add = [&](const char* name, const char* what, Action action) {
+    auto* command = app->add_subcommand(name, what);
+    command->callback([&to, action] { to.action = action; });
+    add_node(command, raw);
+    add_json(command, to.json);
+    return command;
+  };
+  const auto argument = [](CLI::App* command, const char* name, std::string& value, const char* what) {
+    command->add_option(name, value, what)->required()->type_name("");
+  };
+  auto* create = add("create", "Make the folder of an app, with a manifest", Action::create);
+  argument(create, "NAME", to.app, "Its name");
+  create->add_option("--folder", to.folder, "Where (default: ./NAME)")->type_name("DIR");
+  for (const bool library : {true, false}) {
+    auto* attach =
+        library ? add("attach-lib", "Add a shared library as a service, in the node's process", Action::attach_lib)
+                : add("attach-exec", "Add a program as a service, in processes of its own", Action::attach_exec);
+    argument(attach, "PATH", to.path, library ? "The library" : "The program; it speaks the worker protocol");
+    argument(attach, "APP", to.app, "A name, a folder or a manifest");
+    attach->add_option("--name", to.name, "The service's name (default: the file's)")->type_name("SERVICE");
+  }
+  auto* detach = add("detach", "Take a service out of an app", Action::detach);
+  argument(detach, "SERVICE", to.name, "Which");
+  argument(detach, "APP", to.app, "Of which app");
+  auto* set = add("set", "Set a key of an app's manifest", Action::set);
+  argument(set, "APP", to.app, "Of which app");
+  argument(set, "KEY", to.key, "Its parts with dots between: prices.engine.backend");
+  argument(set, "VALUE", to.value, "JSON, or a plain word");
+  auto* get = add("get", "Print a key of an app's manifest, or all of it", Action::get);
+  argument(get, "APP", to.app, "Of which app");
+  get->add_option("KEY", to.key, "Its parts with dots between")->type_name("");
+  auto* state = add("state", "What runs of an app", Action::state);
+  argument(state, "APP", to.app, "Which");
+  add("list", "The apps that are known: those of the node, and those made here", Action::list);
+  app->footer(
+      "Examples:\n"
+      "  shunt app create shop\n"
+      "  shunt app attach-lib build/libprices.so shop\n"
+      "  shunt app attach-exec build/stock shop --name stock\n"
+      "  shunt app set shop prices.engine.backend process\n"
+      "  shunt app state shop\n"
+      "\nWhere a node runs the app, the manifest is changed and the node takes it up: both or neither. Else the "
+      "manifest "
+      "alone.");
+}
+
 void add_reload(CLI::App& app, Raw& raw) {
   auto* reload = app.add_subcommand("reload", "Take up what manifests and code say now, without losing a call");
   add_node(reload, raw);
@@ -264,6 +316,12 @@ void add_rest(CLI::App& app, Raw& raw) {
 Exit wrong(std::string_view command, std::string_view what) {
   const std::string name = command.empty() ? "shunt" : fmt::format("shunt {}", command);
   return {exit_usage, "", fmt::format("S5016 invalid_argument: {}: {}\nType: {} --help\n", name, what, name)};
+}
+
+/// Of the command, or of the command below it that was asked for.
+std::string help_of(CLI::App& command) {
+  const auto below = command.get_subcommands();
+  return below.empty() ? command.help("shunt") : below.front()->help("shunt " + command.get_name());
 }
 
 Exit wrong(const Status& status) { return {exit_usage, "", status.to_string() + "\n"}; }
@@ -493,6 +551,13 @@ Result<Command> finish(Raw& raw, const CLI::App& command, const Environment& env
     raw.proto.node = std::move(node);
     return std::move(raw.proto);
   }
+  if (name == "app") {
+    raw.app.node = std::move(node);
+    if (raw.app.node.data.empty()) {
+      SHUNT_TRY(raw.app.node.data, data_folder(raw, settings, environment));
+    }
+    return std::move(raw.app);
+  }
   if (name == "reload") {
     raw.reload.node = std::move(node);
     return std::move(raw.reload);
@@ -519,6 +584,7 @@ std::expected<Command, Exit> parse_command_line(int argc, const char* const* arg
   add_check(app, raw);
   add_new(app, raw);
   add_proto(app, raw);
+  add_app(app, raw);
   add_reload(app, raw);
   add_stop(app, raw);
   add_rest(app, raw);
@@ -543,7 +609,7 @@ std::expected<Command, Exit> parse_command_line(int argc, const char* const* arg
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    return std::unexpected(Exit{0, chosen() != nullptr ? chosen()->help("shunt") : app.help(), ""});
+    return std::unexpected(Exit{0, chosen() != nullptr ? help_of(*chosen()) : app.help(), ""});
   } catch (const CLI::ParseError& error) {
     const CLI::App* command = chosen();
     return std::unexpected(wrong(command != nullptr ? command->get_name() : "", explain(app, command, error)));

@@ -12,6 +12,7 @@ int call(const CallCommand& command);
 int ps(const PsCommand& command);
 int logs(const LogsCommand& command);
 int proto(const ProtoCommand& command);
+int app(const AppCommand& command);
 int reload(const ReloadCommand& command);
 int stop(const StopCommand& command);
 int check(const CheckCommand& command);

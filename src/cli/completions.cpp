@@ -16,7 +16,7 @@ _shunt() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]} options=
   COMPREPLY=()
   if [ "$COMP_CWORD" -eq 1 ]; then
-    COMPREPLY=($(compgen -W "run call ps check new logs proto reload stop version help completions --help --version" -- "$current"))
+    COMPREPLY=($(compgen -W "run call ps check new logs proto app reload stop version help completions --help --version" -- "$current"))
     return
   fi
   case $previous in
@@ -36,6 +36,7 @@ _shunt() {
     check) options="--json --help" ;;
     logs) options="--follow --lines $node --json --help" ;;
     proto) options="--out --descriptor-set $node --help" ;;
+    app) options="--name --folder $node --json --help" ;;
     reload) options="$node --json --help" ;;
     stop) options="--no-wait $node --help" ;;
     version | help) options="--json --help" ;;
@@ -48,9 +49,14 @@ _shunt() {
     run | check) COMPREPLY=($(compgen -d -- "$current") $(compgen -f -X '!*.json' -- "$current")) ;;
     call) [ "$COMP_CWORD" -eq 2 ] && COMPREPLY=($(compgen -W "$("${COMP_WORDS[0]}" ps --commands 2>/dev/null)" -- "$current")) ;;
     logs | proto) COMPREPLY=($(compgen -W "$("${COMP_WORDS[0]}" ps --names 2>/dev/null)" -- "$current")) ;;
+    app) if [ "$COMP_CWORD" -eq 2 ]; then
+           COMPREPLY=($(compgen -W "create attach-lib attach-exec detach set get state list" -- "$current"))
+         else
+           COMPREPLY=($(compgen -f -- "$current"))
+         fi ;;
     new) [ "$COMP_CWORD" -eq 2 ] && COMPREPLY=($(compgen -W "python c++" -- "$current")) ;;
     completions) COMPREPLY=($(compgen -W "bash zsh fish" -- "$current")) ;;
-    help) COMPREPLY=($(compgen -W "run call ps check new logs proto reload stop version completions" -- "$current")) ;;
+    help) COMPREPLY=($(compgen -W "run call ps check new logs proto app reload stop version completions" -- "$current")) ;;
   esac
 }
 complete -F _shunt shunt
@@ -81,6 +87,7 @@ _shunt() {
     'proto:print the protobuf types of a service'
     'check:check manifests without running anything'
     'new:make the folder of a new service'
+    'app:make apps and change them'
     'reload:take up what manifests and code say now'
     'stop:stop the node'
     'version:print the version'
@@ -118,10 +125,13 @@ _shunt() {
         '--descriptor-set[write descriptors]:file:_files' '1:service:_shunt_services' ;;
     check) _arguments '--json[for programs]' '*:app:_files' ;;
     new) _arguments '1:language:(python c++)' '2:name:' ;;
+    app)
+      _arguments $node '--json[for programs]' '--name[the service]:name:' '--folder[where]:folder:_directories' \
+        '1:what:(create attach-lib attach-exec detach set get state list)' '*:file:_files' ;;
     reload) _arguments $node '--json[for programs]' ;;
     stop) _arguments $node '--no-wait[return at once]' ;;
     version) _arguments '--json[for programs]' ;;
-    help) _arguments '--json[for programs]' '1:command:(run call ps logs proto check new reload stop version completions)' ;;
+    help) _arguments '--json[for programs]' '1:command:(run call ps logs proto check new app reload stop version completions)' ;;
     completions) _arguments '1:shell:(bash zsh fish)' ;;
   esac
 }
@@ -140,6 +150,7 @@ complete -c shunt -n __fish_use_subcommand -a logs -d 'Print what services logge
 complete -c shunt -n __fish_use_subcommand -a proto -d 'Print the protobuf types of a service'
 complete -c shunt -n __fish_use_subcommand -a check -d 'Check manifests'
 complete -c shunt -n __fish_use_subcommand -a new -d 'Make the folder of a new service'
+complete -c shunt -n __fish_use_subcommand -a app -d 'Make apps and change them'
 complete -c shunt -n __fish_use_subcommand -a reload -d 'Take up what manifests and code say now'
 complete -c shunt -n __fish_use_subcommand -a stop -d 'Stop the node'
 complete -c shunt -n __fish_use_subcommand -a version -d 'Print the version'
@@ -156,9 +167,9 @@ complete -c shunt -n '__fish_seen_subcommand_from run' -l tls-key -r -F -d 'Its 
 complete -c shunt -n '__fish_seen_subcommand_from run' -l tls-client-ca -r -F -d 'Who signs clients'
 complete -c shunt -n '__fish_seen_subcommand_from run' -l tls-client -x -a 'required optional' -d 'Of clients'
 for name in cacert cert key
-    complete -c shunt -n '__fish_seen_subcommand_from call ps logs proto reload stop' -l $name -r -F
+    complete -c shunt -n '__fish_seen_subcommand_from call ps logs proto app reload stop' -l $name -r -F
 end
-complete -c shunt -n '__fish_seen_subcommand_from call ps logs proto reload stop' -l insecure -d 'Trust whoever answers'
+complete -c shunt -n '__fish_seen_subcommand_from call ps logs proto app reload stop' -l insecure -d 'Trust whoever answers'
 complete -c shunt -n '__fish_seen_subcommand_from run' -l tokens -r -F -d 'File of bearer tokens'
 for name in loops header-limit body-limit connection-limit header-timeout idle-timeout drain-timeout
     complete -c shunt -n '__fish_seen_subcommand_from run' -l $name -x
@@ -173,12 +184,15 @@ complete -c shunt -n '__fish_seen_subcommand_from proto' -l descriptor-set -r -F
 complete -c shunt -n '__fish_seen_subcommand_from logs' -s f -l follow -d 'Go on printing'
 complete -c shunt -n '__fish_seen_subcommand_from logs' -s n -l lines -x -d 'Lines to begin with'
 complete -c shunt -n '__fish_seen_subcommand_from stop' -l no-wait -d 'Return at once'
-complete -c shunt -n '__fish_seen_subcommand_from call ps logs proto reload stop' -l at -x -d 'The node'
-complete -c shunt -n '__fish_seen_subcommand_from run call ps logs proto reload stop' -l data -x -a '(__fish_complete_directories)' -d 'Data folder'
-complete -c shunt -n '__fish_seen_subcommand_from run ps logs check reload version help' -l json -d 'For programs'
+complete -c shunt -n '__fish_seen_subcommand_from call ps logs proto app reload stop' -l at -x -d 'The node'
+complete -c shunt -n '__fish_seen_subcommand_from run call ps logs proto app reload stop' -l data -x -a '(__fish_complete_directories)' -d 'Data folder'
+complete -c shunt -n '__fish_seen_subcommand_from run ps logs check app reload version help' -l json -d 'For programs'
+complete -c shunt -n '__fish_seen_subcommand_from app' -F -a 'create attach-lib attach-exec detach set get state list'
+complete -c shunt -n '__fish_seen_subcommand_from app' -l name -x -d 'The service'
+complete -c shunt -n '__fish_seen_subcommand_from app' -l folder -x -a '(__fish_complete_directories)' -d Where
 complete -c shunt -n '__fish_seen_subcommand_from new' -a 'python c++'
 complete -c shunt -n '__fish_seen_subcommand_from completions' -a 'bash zsh fish'
-complete -c shunt -n '__fish_seen_subcommand_from help' -a 'run call ps logs proto check new reload stop version completions'
+complete -c shunt -n '__fish_seen_subcommand_from help' -a 'run call ps logs proto check new app reload stop version completions'
 )script";
 
 }  // namespace

@@ -74,6 +74,19 @@ struct ProtoCommand {
   std::string descriptor_set;  ///< File to write descriptors to, "-" for stdout; empty: text.
 };
 
+struct AppCommand {
+  enum class Action { create, attach_lib, attach_exec, detach, set, get, state, list };
+  Action action = Action::list;
+  NodeAddress node;
+  std::string app;     ///< A name, a folder or a manifest.
+  std::string folder;  ///< Of create; empty: the name, here.
+  std::string path;    ///< Of attach.
+  std::string name;    ///< The service's; empty: after its file.
+  std::string key;
+  std::string value;
+  bool json = false;
+};
+
 struct ReloadCommand {
   NodeAddress node;
   bool json = false;
@@ -98,6 +111,6 @@ struct CompletionsCommand {
 };
 
 using Command = std::variant<node::RunOptions, CallCommand, PsCommand, CheckCommand, NewCommand, LogsCommand,
-                             ProtoCommand, ReloadCommand, StopCommand, VersionCommand, HelpCommand, CompletionsCommand>;
+                             ProtoCommand, AppCommand, ReloadCommand, StopCommand, VersionCommand, HelpCommand, CompletionsCommand>;
 
 }  // namespace shunt::cli

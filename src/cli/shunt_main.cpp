@@ -1,7 +1,9 @@
 // The `shunt` command: parse, then do. Nothing happens before main, and `run` forks before any thread exists.
 #include <cstdlib>
 #include <string_view>
+#include <vector>
 
+#include "cli/app.h"
 #include "cli/command_line.h"
 #include "cli/commands.h"
 #include "cli/terminal.h"
@@ -23,6 +25,7 @@ struct Do {
   int operator()(const cli::NewCommand& command) const { return cli::create(command); }
   int operator()(const cli::LogsCommand& command) const { return cli::logs(command); }
   int operator()(const cli::ProtoCommand& command) const { return cli::proto(command); }
+  int operator()(const cli::AppCommand& command) const { return cli::app(command); }
   int operator()(const cli::ReloadCommand& command) const { return cli::reload(command); }
   int operator()(const cli::StopCommand& command) const { return cli::stop(command); }
   int operator()(const cli::VersionCommand& command) const { return cli::version(command); }
@@ -37,7 +40,28 @@ int run(int argc, char** argv) {
   if (name == "worker") return node::worker_main(argc - 1, argv + 1);
   if (name == "describe" || name == "describe-module") return node::describe_main(argc - 1, argv + 1);
 
-  const auto command = cli::parse_command_line(argc, argv, environment);
+  // By the name of cpps it has other words for `shunt app`.
+  std::vector<std::string> words;
+  std::vector<const char*> pointers;
+  const std::string_view program = argc > 0 ? argv[0] : "";
+  if (program.substr(program.rfind('/') + 1) == "cpps") {
+    const std::vector<std::string> given(argv + 1, argv + argc);
+    if (given.empty() || given.front() == "--help" || given.front() == "-h") {
+      cli::write_out(cli::cpps_help());
+      return given.empty() ? cli::exit_usage : 0;
+    }
+    auto ours = cli::arguments_of_cpps(given);
+    if (!ours) {
+      cli::write_err(ours.error().to_string() + "\n");
+      return cli::exit_usage;
+    }
+    words = std::move(*ours);
+    words.insert(words.begin(), "shunt");
+    for (const auto& each : words) pointers.push_back(each.c_str());
+  } else {
+    pointers.assign(argv, argv + argc);
+  }
+  const auto command = cli::parse_command_line(static_cast<int>(pointers.size()), pointers.data(), environment);
   if (!command) {
     cli::write_out(command.error().out);
     cli::write_err(command.error().err);

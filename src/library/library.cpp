@@ -91,4 +91,12 @@ Result<Own<Library>> Library::load(const std::string& path, LogSink log, const s
   return library;
 }
 
+Result<Own<Library>> Library::of_program(std::string name, shunt_module_main_fn main, LogSink log) {
+  SHUNT_TRY(const shunt_module* module, enter(name, main));
+  SHUNT_CHECK(check(name, *module));
+  auto library = Own<Library>(new Library(std::move(name), std::move(log)));
+  library->module_ = module;
+  return library;
+}
+
 }  // namespace shunt::library

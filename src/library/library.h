@@ -29,6 +29,9 @@ class Library {
   /// file may be replaced while this runs, and what is in it then can be loaded beside this.
   static Result<Own<Library>> load(const std::string& path, LogSink log, const std::string& copies = {});
 
+  /// The same of a module that is linked into this program. `name` is how messages call it.
+  static Result<Own<Library>> of_program(std::string name, shunt_module_main_fn main, LogSink log);
+
   [[nodiscard]] const std::string& path() const { return path_; }
   /// The service as the code describes it: a JSON object, see docs/reference/describe.md.
   [[nodiscard]] std::string_view definition() const { return {module_->definition.data, module_->definition.size}; }

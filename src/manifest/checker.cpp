@@ -1,6 +1,7 @@
 #include "manifest/checker.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -340,8 +341,8 @@ void Checker::http(const Node& root, AppManifest& app) {
 void Checker::services(const Member& member, AppManifest& app) {
   if (!values_.object(member)) return;
   if (member.value.members.empty()) {
-    report_.error(member.value.span, ids::empty_services, "'services' is empty",
-                  {.fix = R"(write "NAME": { "type": "python", "args": "NAME.py" } into it)"});
+    report_.warning(member.value.span, ids::empty_services, "'services' is empty",
+                    {.fix = R"(write "NAME": { "type": "python", "args": "NAME.py" } into it)"});
   }
   if (member.value.members.size() > services_max) {
     report_.error(member.span, ids::too_many,
@@ -449,7 +450,13 @@ void Checker::args(const Node& node, Span at, ServiceManifest& out) {
   if (!out.type.empty() && !is_file(path)) {
     missing_file("args", list[0]->text, path, list[0]->span,
                  out.type == "c++" ? "build the library, or correct the path; it is relative to the manifest's folder"
-                                   : "correct the path; it is relative to the manifest's folder");
+                 : out.type == "executable"
+                     ? "build the program, or correct the path; it is relative to the manifest's folder"
+                     : "correct the path; it is relative to the manifest's folder");
+  }
+  if (out.type == "executable" && is_file(path) && ::access(path.c_str(), X_OK) != 0) {
+    report_.error(list[0]->span, ids::missing_file, fmt::format("args: {} can't be run", in_quotes(list[0]->text)),
+                  {.fix = "give it the right to: chmod +x"});
   }
   out.args[0] = path.string();
 }
@@ -516,9 +523,11 @@ void Checker::engine(const Node& node, ServiceManifest& out) {
   if (const Member* backend = object.find("backend")) {
     const auto chosen = values_.one_of(*backend, "backend", ids::unknown_backend, {"process", "thread"});
     if (chosen) engine.backend = *chosen == 1 ? Backend::thread : Backend::process;
-    if (chosen == 1 && out.type == "python") {
-      report_.error(backend->value.span, ids::backend_of_type, "a python service can't run in the node's process",
-                    {.known = "thread: c++; process: c++, python", .fix = R"(write "process")"});
+    if (chosen == 1 && !out.type.empty() && out.type != "c++") {
+      report_.error(
+          backend->value.span, ids::backend_of_type,
+          fmt::format("{} {} service can't run in the node's process", out.type == "executable" ? "an" : "a", out.type),
+          {.known = "thread: c++; process: c++, executable, python", .fix = R"(write "process")"});
     }
   }
   const Member* pool_min = object.find("pool-min");

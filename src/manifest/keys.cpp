@@ -87,7 +87,7 @@ constexpr std::array placement_keys = {
     Key{"pin", ""},
 };
 
-constexpr std::array<std::string_view, 2> types_ = {"c++", "python"};
+constexpr std::array<std::string_view, 3> types_ = {"c++", "executable", "python"};
 constexpr std::array<std::string_view, 9> types_not_built_ = {
     "asgi", "grpc", "http", "javascript", "perl", "psgi", "python+json", "python+wsgi", "wsgi"};
 

@@ -79,7 +79,7 @@ struct DescribedProto {
 
 struct ServiceManifest {
   call::ServiceDefinition definition;  ///< What the manifest alone says until merge_described().
-  std::string type;                    ///< "c++" or "python".
+  std::string type;                    ///< "c++", "python" or "executable".
   /// First the code's file, as an absolute path; then what the manifest adds.
   std::vector<std::string> args;
   std::map<std::string, std::string> env;
@@ -135,7 +135,7 @@ struct AppManifest {
   std::filesystem::path path;       ///< The same file, absolute.
   std::vector<std::string> listen;  ///< "ADDR:PORT"; what --listen and SHUNT_LISTEN fall back to.
   HttpLimits http;
-  std::vector<ServiceManifest> services;          ///< At least one, in the order of the file.
+  std::vector<ServiceManifest> services;          ///< In the order of the file; none yet in an app that was just made.
   bool single = false;                            ///< An app of one service, without `services`.
   std::map<std::string, Span, std::less<>> keys;  ///< Of the top level: "name", "listen[0]".
   std::shared_ptr<const Source> source;           // Owners: as in ServiceManifest.

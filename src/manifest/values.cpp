@@ -55,6 +55,19 @@ void Report::error(Span at, std::string_view id, std::string message, Help help)
   out_.push_back(std::move(diagnostic));
 }
 
+void Report::warning(Span at, std::string_view id, std::string message, Help help) {
+  if (++warnings_ > diagnostics_max) return;
+  Diagnostic diagnostic;
+  diagnostic.severity = Severity::warning;
+  diagnostic.file = source_.file();
+  diagnostic.id = id;
+  diagnostic.message = std::move(message);
+  diagnostic.known = std::move(help.known);
+  diagnostic.fix = std::move(help.fix);
+  put_at(diagnostic, source_.place(at));
+  out_.push_back(std::move(diagnostic));
+}
+
 std::optional<bool> Values::boolean(const Member& member) {
   if (member.value.kind == Kind::boolean) return member.value.boolean;
   wrong_type(member, "true or false");

@@ -29,6 +29,7 @@ class Report {
   Report(const Source& source, std::vector<Diagnostic>& out) : source_(source), out_(out) {}
 
   void error(Span at, std::string_view id, std::string message, Help help = {});
+  void warning(Span at, std::string_view id, std::string message, Help help = {});
   [[nodiscard]] int line_of(Span at) const { return source_.place(at).line; }
   [[nodiscard]] bool failed() const { return errors_ > 0; }
   /// Nothing more is shown: whoever has much to say may stop.
@@ -38,6 +39,7 @@ class Report {
   const Source& source_;
   std::vector<Diagnostic>& out_;
   std::size_t errors_ = 0;
+  std::size_t warnings_ = 0;
 };
 
 struct Bounds {

@@ -139,7 +139,10 @@ loop::Task<Status> Manager::ps(call::ServerCall& call) {
   for (const auto& link : report.direct) {
     direct.push_back({{"caller", link.caller}, {"callee", link.callee}, {"link", link.link}});
   }
-  co_await call.send(message({{"node", node}, {"services", services}, {"peers", peers}, {"direct", direct}}));
+  ordered_json apps = ordered_json::array();
+  for (const auto& app : report.apps) apps.push_back({{"name", app.name}, {"manifest", app.manifest}});
+  co_await call.send(
+      message({{"node", node}, {"apps", apps}, {"services", services}, {"peers", peers}, {"direct", direct}}));
   co_return Status();
 }
 

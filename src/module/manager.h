@@ -83,6 +83,11 @@ struct NodeReport {
   std::string state;
   std::vector<std::string> listen;
   std::string data;
+  struct App {
+    std::string name;
+    std::string manifest;  ///< Absolute path.
+  };
+  std::vector<App> apps;
   std::vector<ServiceReport> services;
   std::vector<PeerReport> peers;
   std::vector<DirectReport> direct;

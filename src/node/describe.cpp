@@ -143,6 +143,14 @@ LanguageCommand python_command(const manifest::ServiceManifest& service) {
   return command;
 }
 
+// Itself; by its environment it knows what it is wanted for.
+LanguageCommand program_command(const manifest::ServiceManifest& service) {
+  LanguageCommand command;
+  command.argv = service.args;
+  for (const auto& [name, value] : service.env) command.env.push_back(fmt::format("{}={}", name, value));
+  return command;
+}
+
 LanguageCommand library_command(const manifest::ServiceManifest& service, std::string_view role) {
   LanguageCommand command;
   command.argv = {own_program().string(), std::string(role)};
@@ -217,6 +225,12 @@ loop::Task<std::expected<std::string, manifest::Diagnostic>> ask(loop::EpollLoop
         manifest::diagnostic_at(service, "args", manifest::ids::bad_description,
                                 fmt::format("it described itself in more than {} bytes", answer_bytes_max)));
   }
+  if (answer.text().empty() && service.type == "executable") {
+    co_return unexpected(manifest::diagnostic_at(
+        service, "args", manifest::ids::describe_crashed, "it ended without saying what it is", {},
+        "a program that is a worker writes its definition to the descriptor that SHUNT_DESCRIBE_FD names; in C++ "
+        "SHUNT_WORKER_MAIN() does (docs/reference/executable.md)"));
+  }
   if (answer.text().empty()) {
     co_return unexpected(manifest::diagnostic_at(service, "args", manifest::ids::does_not_import,
                                                  "it ended without serving anything", {},
@@ -228,10 +242,12 @@ loop::Task<std::expected<std::string, manifest::Diagnostic>> ask(loop::EpollLoop
 }  // namespace
 
 LanguageCommand describe_command(const manifest::ServiceManifest& service) {
+  if (service.type == "executable") return program_command(service);
   return service.type == "python" ? python_command(service) : library_command(service, "describe-module");
 }
 
 LanguageCommand worker_command(const manifest::ServiceManifest& service) {
+  if (service.type == "executable") return program_command(service);
   return service.type == "python" ? python_command(service) : library_command(service, "worker");
 }
 

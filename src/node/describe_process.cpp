@@ -3,39 +3,16 @@
 
 #include <unistd.h>
 
-#include <cerrno>
-#include <charconv>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <optional>
 #include <string_view>
 
 #include "library/library.h"
 #include "node/run.h"
+#include "worker_links/module_worker.h"
 
 namespace shunt::node {
 
 namespace {
-
-std::optional<int> answer_descriptor() {
-  const char* text = getenv("SHUNT_DESCRIBE_FD");
-  int fd = -1;
-  if (text == nullptr) return std::nullopt;
-  auto [end, error] = std::from_chars(text, text + std::strlen(text), fd);
-  if (error != std::errc() || *end != '\0' || fd < 0) return std::nullopt;
-  return fd;
-}
-
-bool write_all(int fd, std::string_view text) {
-  while (!text.empty()) {
-    ssize_t n = write(fd, text.data(), text.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
-    text.remove_prefix(static_cast<std::size_t>(n));
-  }
-  return true;
-}
 
 // The ids that the manifest's reader knows these by: the library's own are about loading, whoever loads.
 std::string_view manifest_id(std::string_view id) {
@@ -62,10 +39,13 @@ int describe_main(int argc, char** argv) {
                  message.data());
     return 1;
   }
-  auto fd = answer_descriptor();
-  bool written = fd ? write_all(*fd, (*library)->definition()) : write_all(STDOUT_FILENO, (*library)->definition());
+  const auto definition = (*library)->definition();
+  auto written = worker_links::describe_if_asked(definition);
+  if (!written)
+    written =
+        std::fwrite(definition.data(), 1, definition.size(), stdout) == definition.size() && std::fflush(stdout) == 0;
   // Destructors of the library are not our business here, and might crash.
-  _exit(written ? 0 : 1);
+  _exit(*written ? 0 : 1);
 }
 
 }  // namespace shunt::node

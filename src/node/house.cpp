@@ -627,6 +627,7 @@ module::NodeReport House::report() {
       report.direct.push_back({.caller = link.caller_instance, .callee = link.callee_instance, .link = link.over});
     }
   }
+  for (const auto& app : apps_) report.apps.push_back({app.name, app.path.string()});
   for (const auto& hosted : services_) {
     auto service = report_of(*hosted);
     reload_->report_retiring(service);

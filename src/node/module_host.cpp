@@ -181,6 +181,16 @@ loop::Task<void> ModuleHost::stop(Deadline) {
   co_return;
 }
 
+// The calls that it has not let go of, on the serving loops; of others' modules too, which count nowhere else.
+loop::Task<std::size_t> ModuleHost::running() {
+  std::size_t sum = 0;
+  for (std::size_t i = 0; i < services_.size(); i++) {
+    if (services_[i] == nullptr) continue;
+    co_await loops_.run_on(i, [service = services_[i].get(), &sum] { sum += service->running(); });
+  }
+  co_return sum;
+}
+
 loop::Task<void> ModuleHost::retire(Deadline deadline) {
   retire_until_ = earlier(retire_until_, deadline);
   for (auto& instance : instances_) instance->closed.store(true);
@@ -190,7 +200,8 @@ loop::Task<void> ModuleHost::retire(Deadline deadline) {
   auto& control = loops_.control().loop;
   // Who leaves a module tells nobody, which is what makes calling one cheap; so we look.
   Duration pause = std::chrono::milliseconds(1);
-  while (is_busy() && !retire_until_.passed(control.refresh_now())) {
+  while (!retire_until_.passed(control.refresh_now())) {
+    if (!is_busy() && co_await running() == 0) break;
     co_await loop::sleep_for(control, pause);
     pause = std::min<Duration>(pause * 2, std::chrono::milliseconds(50));
   }

@@ -61,6 +61,7 @@ class ModuleHost final : public ServiceHost {
   static std::uint32_t learn(void* note, std::string_view service, std::string_view command);
   library::ModuleOptions options(Note& note) const;
   Result<void> start_own_thread(int number);
+  loop::Task<std::size_t> running();
   loop::Task<bool> leave_own_thread(OwnThread& own);
 
   Loops& loops_;

@@ -128,6 +128,36 @@ TEST(QueueThreads, every_ticket_gets_its_slot_and_no_slot_is_given_twice) {
   queue->end(Status(Code::unavailable, "over"));
 }
 
+TEST(QueueThreads, who_waits_is_sent_on_when_another_takes_the_place_and_who_runs_stays) {
+  Nobody nobody;
+  auto control = loop::EpollLoop::create({}).value();
+  std::vector<loop::Loop*> pointers = {control.get()};
+  PoolWiring wiring{pointers, nobody, nobody, nobody, nobody, nobody};
+  auto queue = std::make_shared<TicketQueue>(*control, "test", 10, static_cast<QueueEvents&>(nobody));
+  auto instance = std::make_shared<WorkerInstance>(wiring, WorkerIdentity{"test", 1, 1}, nobody);
+  instance->capacity = 1;
+  queue->add(instance);
+  ASSERT_TRUE(instance->try_enter(false));
+  std::vector<Status> told;
+  auto ask = [&] {
+    return queue->wait(*control, false, Deadline::never(), [&](auto answer) { told.push_back(answer.error()); });
+  };
+  EXPECT_NE(ask(), 0u);
+  EXPECT_NE(ask(), 0u);
+  queue->pass_on(Status(Code::unavailable, "S1015", "moved").with_retry(Retry::elsewhere));
+  for (int i = 0; i < 10; ++i) control->turn(Duration(0));
+  ASSERT_EQ(told.size(), 2u);
+  EXPECT_EQ(told[0].retry(), Retry::elsewhere);
+  EXPECT_FALSE(queue->has_waiters());
+  // Whoever comes late hears it at once; the call that runs ends as ever.
+  EXPECT_EQ(ask(), 0u);
+  EXPECT_EQ(told.size(), 3u);
+  EXPECT_FALSE(instance->closed);
+  instance->leave(false);
+  queue->freed(*instance);
+  queue->end(Status(Code::unavailable, "over"));
+}
+
 struct Reading {
   Own<loop::EpollLoop> loop = loop::EpollLoop::create({}).value();
   os::Pipe pipe = os::make_pipe(os::Blocking::no, os::Blocking::yes).value();

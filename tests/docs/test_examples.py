@@ -4,7 +4,7 @@ import pytest
 from conftest import BUILD, ROOT
 from transcript import Session, pattern_of, steps_of
 
-PAGES = ["README.md", "docs/start.md"]
+PAGES = ["README.md", "docs/start.md", "docs/from-cppshift.md"]
 
 
 @pytest.mark.parametrize("page", PAGES)

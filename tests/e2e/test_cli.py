@@ -16,7 +16,7 @@ import pytest
 import harness
 from harness import environment, eventually, run, write_app
 
-COMMANDS = ["run", "call", "ps", "check", "new", "logs", "proto", "reload", "stop", "version", "help", "completions"]
+COMMANDS = ["run", "call", "ps", "check", "new", "logs", "proto", "app", "reload", "stop", "version", "help", "completions"]
 
 
 def sick(folder, **more):

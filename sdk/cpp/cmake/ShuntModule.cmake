@@ -19,3 +19,11 @@ function(shunt_module name)
     target_link_options(${name} PRIVATE -Wl,--no-undefined)
   endif()
 endfunction()
+
+# shunt_add_worker(NAME sources...): the same as a program of its own, with libshunt inside reach: "type": "executable". One
+# of the sources has a SHUNT_WORKER_MAIN().
+function(shunt_add_worker name)
+  add_executable(${name} ${ARGN})
+  target_link_libraries(${name} PRIVATE Shunt::service Shunt::worker)
+  set_target_properties(${name} PROPERTIES CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
+endfunction()

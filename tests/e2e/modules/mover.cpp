@@ -48,3 +48,8 @@ SHUNT_SERVICE(service) {
   service.command("nap", nap);
   service.command("count", count);
 }
+
+#ifdef MOVER_PROGRAM
+#include <shunt/worker.h>
+SHUNT_WORKER_MAIN()
+#endif

@@ -326,6 +326,10 @@ SHUNT_EXPORT void shunt_worker_drain(shunt_worker* worker);
  * must not be used after it, released neither; messages that were taken live on. */
 SHUNT_EXPORT void shunt_worker_close(shunt_worker* worker);
 
+/* A program with a module inside: describes it when a node asks (SHUNT_DESCRIBE_FD), serves it when a node started this
+ * process as a worker, and returns what main() should return. In C++: SHUNT_WORKER_MAIN() of <shunt/worker.h>. */
+SHUNT_EXPORT int shunt_run_module(shunt_module_main_fn main, int argc, char** argv);
+
 #ifdef __cplusplus
 }
 #endif
