@@ -16,14 +16,8 @@
 
 namespace shunt::os {
 
-namespace {
+namespace detail {
 
-// Since Linux 6.18: this one write raises no SIGPIPE. Older kernels answer EOPNOTSUPP.
-constexpr int no_signal = 0x100;
-/// Set once an older kernel was met; relaxed, since it saves only time.
-constinit std::atomic<bool> kernel_lacks_no_signal{false};
-
-/// As write(), with SIGPIPE held back on this thread, and taken away where this write caused it.
 ssize_t write_masked(int fd, const void* data, std::size_t size) {
   sigset_t pipe_signal;
   sigset_t before;
@@ -45,6 +39,15 @@ ssize_t write_masked(int fd, const void* data, std::size_t size) {
   return written;
 }
 
+}  // namespace detail
+
+namespace {
+
+// Since Linux 6.18: this one write raises no SIGPIPE. Older kernels answer EOPNOTSUPP.
+constexpr int no_signal = 0x100;
+/// Set once an older kernel was met; relaxed, since it saves only time.
+constinit std::atomic<bool> kernel_lacks_no_signal{false};
+
 ssize_t write_quietly(int fd, const void* data, std::size_t size) {
   if (!kernel_lacks_no_signal.load(std::memory_order_relaxed)) {
     iovec vector{const_cast<void*>(data), size};
@@ -55,7 +58,7 @@ ssize_t write_quietly(int fd, const void* data, std::size_t size) {
   // Asked each time: an interpreter's script may have changed it since.
   struct sigaction action{};
   if (::sigaction(SIGPIPE, nullptr, &action) == 0 && action.sa_handler == SIG_IGN) return ::write(fd, data, size);
-  return write_masked(fd, data, size);
+  return detail::write_masked(fd, data, size);
 }
 
 }  // namespace

@@ -2,6 +2,9 @@
 // A doorbell: a pipe, of which one process rings the write end and the other one watches the read end. Both ends do not
 // block, and neither side can change the flags of the end that it does not hold. A hang-up is the other's death.
 
+#include <sys/types.h>
+
+#include <cstddef>
 #include <cstdint>
 
 #include "base/result.h"
@@ -27,5 +30,10 @@ Rung ring_doorbell(int write_end);
 
 /// Takes what was rung out of the pipe, up to 4096 rings.
 void silence_doorbell(int read_end);
+
+namespace detail {
+/// As write(), with SIGPIPE held back on this thread, and taken away where this write caused it. For older kernels.
+ssize_t write_masked(int fd, const void* data, std::size_t size);
+}  // namespace detail
 
 }  // namespace shunt::os
