@@ -14,8 +14,8 @@
 namespace shunt::cli {
 namespace {
 
-constexpr std::array<std::string_view, 13> command_names = {
-    "run", "call", "ps", "check", "new", "logs", "proto", "app", "reload", "stop", "version", "help", "completions"};
+constexpr std::array<std::string_view, 14> command_names = {
+    "run", "call", "ps", "explain", "check", "new", "logs", "proto", "app", "reload", "stop", "version", "help", "completions"};
 
 /// What CLI11 fills in before it is made into a Command.
 struct Raw {
@@ -28,6 +28,7 @@ struct Raw {
   ProtoCommand proto;
   AppCommand app;
   ReloadCommand reload;
+  ExplainCommand explain;
   StopCommand stop;
   VersionCommand version;
   HelpCommand help;
@@ -288,6 +289,17 @@ void add_reload(CLI::App& app, Raw& raw) {
       "ran "
       "before\n"
       "ends its open calls first. Exits 1 when the node goes on as it was. SIGHUP to the node does the same.");
+}
+
+void add_explain(CLI::App& app, Raw& raw) {
+  auto* explain = app.add_subcommand("explain", "Tell which way a call takes, why, and what was measured of it");
+  explain->add_option("CALLER", raw.explain.caller, "A service, or: gateway, operator")->required()->type_name("");
+  explain->add_option("CALLEE", raw.explain.callee, "A service, or SERVICE.COMMAND")->required()->type_name("");
+  add_node(explain, raw);
+  add_json(explain, raw.explain.json);
+  explain->footer(
+      "Examples:\n  shunt explain cart prices\n  shunt explain gateway shop.prices.get --json | jq .outcome\n"
+      "\nExits 0 when the call would go, or wait for a slot; 1 when it is refused or there is nowhere to go.");
 }
 
 void add_stop(CLI::App& app, Raw& raw) {
@@ -562,6 +574,10 @@ Result<Command> finish(Raw& raw, const CLI::App& command, const Environment& env
     raw.reload.node = std::move(node);
     return std::move(raw.reload);
   }
+  if (name == "explain") {
+    raw.explain.node = std::move(node);
+    return std::move(raw.explain);
+  }
   raw.stop.node = std::move(node);
   raw.stop.wait = !raw.no_wait;
   return std::move(raw.stop);
@@ -586,6 +602,7 @@ std::expected<Command, Exit> parse_command_line(int argc, const char* const* arg
   add_proto(app, raw);
   add_app(app, raw);
   add_reload(app, raw);
+  add_explain(app, raw);
   add_stop(app, raw);
   add_rest(app, raw);
   app.footer(

@@ -14,6 +14,7 @@ int logs(const LogsCommand& command);
 int proto(const ProtoCommand& command);
 int app(const AppCommand& command);
 int reload(const ReloadCommand& command);
+int explain(const ExplainCommand& command);
 int stop(const StopCommand& command);
 int check(const CheckCommand& command);
 int create(const NewCommand& command);

@@ -92,6 +92,13 @@ struct ReloadCommand {
   bool json = false;
 };
 
+struct ExplainCommand {
+  NodeAddress node;
+  std::string caller;  ///< A service, or "gateway", "operator".
+  std::string callee;  ///< A service, or SERVICE.COMMAND.
+  bool json = false;
+};
+
 struct StopCommand {
   NodeAddress node;
   bool wait = true;
@@ -111,6 +118,6 @@ struct CompletionsCommand {
 };
 
 using Command = std::variant<node::RunOptions, CallCommand, PsCommand, CheckCommand, NewCommand, LogsCommand,
-                             ProtoCommand, AppCommand, ReloadCommand, StopCommand, VersionCommand, HelpCommand, CompletionsCommand>;
+                             ProtoCommand, AppCommand, ReloadCommand, ExplainCommand, StopCommand, VersionCommand, HelpCommand, CompletionsCommand>;
 
 }  // namespace shunt::cli

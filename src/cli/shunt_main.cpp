@@ -24,6 +24,7 @@ struct Do {
   int operator()(const cli::CheckCommand& command) const { return cli::check(command); }
   int operator()(const cli::NewCommand& command) const { return cli::create(command); }
   int operator()(const cli::LogsCommand& command) const { return cli::logs(command); }
+  int operator()(const cli::ExplainCommand& command) const { return cli::explain(command); }
   int operator()(const cli::ProtoCommand& command) const { return cli::proto(command); }
   int operator()(const cli::AppCommand& command) const { return cli::app(command); }
   int operator()(const cli::ReloadCommand& command) const { return cli::reload(command); }

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/base64.h"
+#include "module/explain.h"
 
 namespace shunt::module {
 
@@ -92,6 +93,7 @@ Manager::Manager(loop::Loop& loop, LogBook& log, ManagerActions actions)
     : loop_(loop), log_(log), actions_(std::move(actions)), service_(loop) {
   service_.add("ps", [this](call::ServerCall& call) { return ps(call); });
   service_.add("logs", [this](call::ServerCall& call) { return logs(call); });
+  service_.add("explain", [this](call::ServerCall& call) { return explain(call); });
   service_.add("proto", [this](call::ServerCall& call) { return proto(call); });
   service_.add("reload", [this](call::ServerCall& call) { return reload(call); });
   service_.add("stop", [this](call::ServerCall& call) { return stop(call); });
@@ -110,6 +112,10 @@ call::ServiceDefinition Manager::definition() {
       "logs", "The last lines of a service, or of all; with follow, also those that come.",
       R"({"type":"object","properties":{"service":{"type":"string"},"lines":{"type":"integer"},"follow":{"type":"boolean"}}})",
       call::StreamShape::server, call::Effect::none));
+  add(command(
+      "explain", "Which way a call from one service to another takes now, why, and what was measured of it.",
+      R"({"type":"object","properties":{"caller":{"type":"string"},"callee":{"type":"string"}},"required":["caller","callee"]})",
+      call::StreamShape::unary, call::Effect::none));
   add(command("proto", "The protobuf types of a service: .proto files and descriptors.",
               R"({"type":"object","properties":{"service":{"type":"string"}},"required":["service"]})",
               call::StreamShape::unary, call::Effect::none));
@@ -247,6 +253,21 @@ loop::Task<Status> Manager::proto(call::ServerCall& call) {
                               {"file", report->file},
                               {"files", files},
                               {"descriptor_set", encode_base64(report->descriptor_set, Padding::yes)}}));
+  co_return Status();
+}
+
+loop::Task<Status> Manager::explain(call::ServerCall& call) {
+  auto asked = co_await request(call);
+  if (!asked) co_return asked.error();
+  const auto caller = asked->value("caller", ordered_json());
+  const auto callee = asked->value("callee", ordered_json());
+  if (!caller.is_string() || !callee.is_string()) {
+    co_return Status(Code::invalid_argument, "S5020", "'caller' and 'callee' must be strings");
+  }
+  const auto explanation =
+      co_await actions_.explain({.caller = caller.get<std::string>(), .callee = callee.get<std::string>()});
+  if (!explanation) co_return explanation.error();
+  co_await call.send(call::Message(Bytes::adopt(explain_json(*explanation))));
   co_return Status();
 }
 

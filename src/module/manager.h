@@ -3,6 +3,7 @@
 // any other service. It knows the node only as a Report and a few actions; node/ fills them in.
 //
 //   manager.ps       what runs, with state and counts
+//   manager.explain  which way a call takes, why, and what was measured
 //   manager.logs     the last lines of a service, or all that come (a stream)
 //   manager.proto    the protobuf types of a service: its .proto files and descriptors
 //   manager.reload   takes up what manifests and code say now
@@ -17,6 +18,7 @@
 
 #include "base/own.h"
 #include "call/definition.h"
+#include "call/explain.h"
 #include "call/server_call.h"
 #include "module/log_book.h"
 
@@ -128,6 +130,7 @@ struct ManagerActions {
   /// By full name, which is known to exist.
   std::function<Result<ProtoReport>(const std::string& service)> proto;
   std::function<loop::Task<ReloadReport>()> reload;
+  std::function<loop::Task<Result<call::Explanation>>(call::ExplainQuestion question)> explain;
 };
 
 /// Threads: the control loop's.
@@ -143,6 +146,7 @@ class Manager {
   loop::Task<Status> logs(call::ServerCall& call);
   loop::Task<Status> proto(call::ServerCall& call);
   loop::Task<Status> reload(call::ServerCall& call);
+  loop::Task<Status> explain(call::ServerCall& call);
   loop::Task<Status> stop(call::ServerCall& call);
   loop::Task<Status> version(call::ServerCall& call);
   [[nodiscard]] Result<std::string> full_name(const std::string& name) const;

@@ -13,6 +13,7 @@
 #include "base/json_text.h"
 #include "base/names.h"
 #include "base/version.h"
+#include "node/explain.h"
 #include "node/metrics.h"
 #include "node/tokens.h"
 #include "os/cpu.h"
@@ -171,7 +172,10 @@ loop::Task<bool> House::prepare() {
       module::ManagerActions{.report = [this] { return report(); },
                              .stop = [] { kill(getppid(), SIGTERM); },
                              .proto = [this](const std::string& service) { return proto_report(service); },
-                             .reload = [this] { return reload_->run(); }});
+                             .reload = [this] { return reload_->run(); },
+                             .explain = [this](call::ExplainQuestion question) {
+                               return explain(*loops_, std::move(question), report().direct);
+                             }});
   std::vector<call::Service*> at_home(loops_->all(), nullptr);
   at_home[loops_->serving()] = &manager_->service();
   manager_instance_ = HostedInstance::on_loops(*loops_, "manager", std::move(at_home));
