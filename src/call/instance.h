@@ -33,6 +33,9 @@ class Instance {
   /// Whether calls that find no room here wait for it in the route's Admission. What is elsewhere has a queue of its own.
   [[nodiscard]] virtual bool is_pooled() const { return distance() != Distance::grpc; }
 
+  /// Whether a call there may be refused, or lost with its link: what it said is then kept, so that it can move.
+  [[nodiscard]] virtual bool may_be_lost() const { return distance() != Distance::local; }
+
   /// Calls that run there now, from all loops of this node.
   std::atomic<std::uint32_t> in_flight{0};
   /// Those of them that are of blocking commands.

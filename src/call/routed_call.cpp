@@ -183,7 +183,7 @@ void RoutedCall::granted(std::shared_ptr<Instance> instance) {
 void RoutedCall::open_at(std::shared_ptr<Instance> instance, std::uint64_t grant) {
   Keep keep(*this);
   instance_ = std::move(instance);
-  if (route_->admission != nullptr || instance_->distance() != Distance::local) save();
+  if (route_->admission != nullptr || instance_->may_be_lost()) save();
   attempts_++;
   accepted_ = false;
   owed_ = 0;

@@ -14,6 +14,7 @@
 
 #include "cli/call.h"
 #include "cli/command_line.h"
+#include "cli/explain.h"
 #include "cli/help.h"
 #include "cli/logs.h"
 #include "cli/new.h"
@@ -84,6 +85,73 @@ TEST(Proto, an_answer_has_files_below_the_folder_alone) {
        {"", "[]", "{}", R"({"files":[]})", R"({"files":[{"name":"a","text":""}],"descriptor_set":"?"})"}) {
     EXPECT_FALSE(read_proto_answer(bad).has_value()) << bad;
   }
+}
+
+TEST(CommandLine, explain_takes_who_calls_whom) {
+  const auto explain = parsed<ExplainCommand>({"explain", "cart", "shop.prices.get", "--json", "--data", "/data"});
+  EXPECT_EQ(explain.caller, "cart");
+  EXPECT_EQ(explain.callee, "shop.prices.get");
+  EXPECT_TRUE(explain.json);
+  EXPECT_EQ(explain.node.data, "/data");
+  EXPECT_FALSE(complaint({"explain", "cart"}).empty());
+}
+
+TEST(CommandLine, as_if_remote_has_its_options_after_an_equals_sign_or_none) {
+  EXPECT_EQ(parsed<node::RunOptions>({"run", "a"}).as_if_remote, std::nullopt);
+  EXPECT_EQ(parsed<node::RunOptions>({"run", "--as-if-remote", "a"}).as_if_remote, "");
+  EXPECT_EQ(parsed<node::RunOptions>({"run", "--as-if-remote=latency=2ms,fault=0.01", "a"}).as_if_remote,
+            "latency=2ms,fault=0.01");
+  const auto bad = complaint({"run", "a", "--as-if-remote=delay=2ms"});
+  EXPECT_NE(bad.find("latency, jitter, fault and seed"), std::string::npos) << bad;
+  auto run = parsed<node::RunOptions>({"run", "a"}, variables({{"SHUNT_AS_IF_REMOTE", "jitter=1ms"}}));
+  EXPECT_EQ(run.as_if_remote, "jitter=1ms");
+  run = parsed<node::RunOptions>({"run", "a"}, variables({{"SHUNT_AS_IF_REMOTE", "1"}}));
+  EXPECT_EQ(run.as_if_remote, "");
+}
+
+/// What is kept in tests/golden/cli; with SHUNT_UPDATE_GOLDEN=1 it is written anew.
+std::string read_golden(const std::string& name, const std::string& now) {
+  const auto path = std::filesystem::path(SHUNT_SOURCE_DIR) / "tests/golden/cli" / name;
+  if (std::getenv("SHUNT_UPDATE_GOLDEN") != nullptr) {
+    std::filesystem::create_directories(path.parent_path());
+    std::ofstream(path, std::ios::binary) << now;
+  }
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+TEST(Explain, a_path_is_shown_in_eighty_columns) {
+  const auto shown = render_explain(R"({
+    "caller": "shop.cart", "callee": "shop.prices", "command": "get", "permitted": true,
+    "because": "shop.cart has \"uses\" with prices, and shop.prices has no \"allow\", which is the services of the same app",
+    "outcome": "goes", "says": "to shop.prices#1 (pid 812), by shm",
+    "placement": {"pin": null, "forbid": ["grpc"]}, "queue": {"exists": true, "waiters": false},
+    "instances": [
+      {"name": "shop.prices#1 (pid 812)", "distance": "shm", "why_distance": "another process of this host, over shared memory",
+       "standing": "has room", "in_flight": 2, "capacity": 10, "chosen": true, "because": "the nearest with room",
+       "measured": {"calls": 123456, "errors": 3, "p50_us": 0.712, "p99_us": 4.25}},
+      {"name": "shop.prices@far", "distance": "grpc", "why_distance": "another node, over gRPC", "standing": "forbidden",
+       "in_flight": 0, "capacity": null, "chosen": false, "because": "\"placement\" forbids grpc",
+       "measured": {"calls": 0, "errors": 0, "p50_us": null, "p99_us": null}}],
+    "direct": [],
+    "earlier": [{"name": "shop.prices#1", "distance": "unix", "measured": {"calls": 10, "errors": 0, "p50_us": 21, "p99_us": 1500}}]
+})",
+                                    Style::plain());
+ASSERT_TRUE(shown.has_value());
+EXPECT_TRUE(shown->is_path);
+EXPECT_EQ(shown->text, read_golden("explain.txt", shown->text));
+}
+
+TEST(Explain, what_is_refused_is_no_path) {
+  const auto shown = render_explain(
+      R"({"caller": "a", "callee": "b", "permitted": false, "because": "no \"uses\"", "outcome": "refused", "says": "nowhere",
+          "instances": []})",
+      Style::plain());
+  ASSERT_TRUE(shown.has_value());
+  EXPECT_FALSE(shown->is_path);
+  EXPECT_NE(shown->text.find("no: no \"uses\""), std::string::npos) << shown->text;
+  EXPECT_EQ(render_explain("[]", Style::plain()).error().id(), "S5008");
+  EXPECT_EQ(render_explain(R"({"outcome": "goes", "instances": 3})", Style::plain()).error().id(), "S5008");
 }
 
 TEST(CommandLine, flags_go_over_environment_over_default) {

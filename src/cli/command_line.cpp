@@ -38,6 +38,7 @@ struct Raw {
   std::string cacert, cert, key;
   bool insecure = false;
   std::string tls, tls_client;
+  std::optional<std::string> as_if_remote;
   std::string argument;
   std::string timeout;
   std::vector<std::string> metadata;
@@ -80,6 +81,9 @@ void add_run(CLI::App& app, Raw& raw) {
       run->add_flag("--dev", raw.dev,
                     "Expose every service to whoever reaches the address (SHUNT_DEV; default when all are loopback)");
   run->add_flag("--no-dev", raw.no_dev, "Expose only what manifests expose")->excludes(dev);
+  run->add_flag("--as-if-remote{}", raw.as_if_remote,
+                "Calls within the process cross a wire: latency=2ms,jitter=1ms,fault=0.01,seed=7, or some of it, after "
+                "a = (SHUNT_AS_IF_REMOTE)");
   run->add_option("--tls", raw.tls, "self: speak TLS with a certificate made for development (SHUNT_TLS)")
       ->type_name("self");
   run->add_option("--tls-cert", raw.run.tls_cert,
@@ -479,6 +483,8 @@ Result<Command> finish_run(Raw& raw, const Settings& settings, const Environment
   } else {
     run.dev = settings.dev;
   }
+  run.as_if_remote = raw.as_if_remote ? raw.as_if_remote : settings.as_if_remote;
+  if (run.as_if_remote) SHUNT_CHECK(node::check_as_if_remote(*run.as_if_remote));
   SHUNT_CHECK(read_into(run.header_bytes_max, "--header-limit", raw.header_limit));
   SHUNT_CHECK(read_into(run.body_bytes_max, "--body-limit", raw.body_limit));
   SHUNT_CHECK(read_into(run.header_timeout, "--header-timeout", raw.header_timeout));

@@ -83,6 +83,12 @@ Result<Settings> load_settings(const Environment& environment) {
     if (!settings.dev)
       return fail(Code::invalid_argument, "S5009", fmt::format("SHUNT_DEV is '{}'; it may be 1 or 0.", *dev));
   }
+  if (auto like = non_empty(environment, "SHUNT_AS_IF_REMOTE"); like && *like != "0") {
+    settings.as_if_remote = *like == "1" ? "" : *like;
+    if (auto read = node::check_as_if_remote(*settings.as_if_remote); !read) {
+      return fail(Code::invalid_argument, "S5009", fmt::format("SHUNT_AS_IF_REMOTE: {}", read.error().message()));
+    }
+  }
   settings.tls = non_empty(environment, "SHUNT_TLS").value_or("");
   settings.tls_cert = non_empty(environment, "SHUNT_TLS_CERT").value_or("");
   settings.tls_key = non_empty(environment, "SHUNT_TLS_KEY").value_or("");

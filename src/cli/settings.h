@@ -15,6 +15,7 @@ struct Settings {
   std::vector<std::string> listen;  ///< SHUNT_LISTEN: one or several, with commas or spaces between.
   std::string data;                 ///< SHUNT_DATA
   std::optional<bool> dev;          ///< SHUNT_DEV
+  std::optional<std::string> as_if_remote;  ///< SHUNT_AS_IF_REMOTE; "1" means its defaults.
   std::string tls;                  ///< SHUNT_TLS
   std::string tls_cert;             ///< SHUNT_TLS_CERT
   std::string tls_key;              ///< SHUNT_TLS_KEY

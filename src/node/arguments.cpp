@@ -31,6 +31,7 @@ std::vector<std::string> to_arguments(const RunOptions& options) {
   for (const auto& address : options.listen) add("listen", address);
   add("data", options.data);
   if (options.dev) add("dev", *options.dev ? 1 : 0);
+  if (options.as_if_remote) add("as-if-remote", *options.as_if_remote);
   if (options.json) add("json", 1);
   if (options.loops) add("loops", *options.loops);
   if (options.tls_self) add("tls-self", 1);
@@ -71,6 +72,8 @@ Result<RunOptions> from_arguments(std::span<const std::string> arguments) {
       options.data = value;
     } else if (key == "dev") {
       options.dev = value == "1";
+    } else if (key == "as-if-remote") {
+      options.as_if_remote = value;
     } else if (key == "json") {
       options.json = true;
     } else if (key == "loops") {

@@ -3,7 +3,7 @@
 #include "base/check.h"
 #include "call/direct.h"
 #include "link/local/cross_loop_link.h"
-#include "link/local/local_link.h"
+#include "node/home_link.h"
 #include "node/loops.h"
 
 namespace shunt::node {
@@ -12,12 +12,13 @@ std::shared_ptr<HostedInstance> HostedInstance::on_loops(Loops& loops, std::stri
                                                          std::vector<call::Service*> at_home) {
   // Owners: routing snapshots and the house.
   auto instance = std::shared_ptr<HostedInstance>(new HostedInstance(std::move(name)));
+  instance->why_ = why_home(loops, instance->name_);
   instance->links_.resize(loops.all());
   for (const auto* service : at_home) instance->at_home_.push_back(service != nullptr);
   std::size_t home = loops.all();
   for (std::size_t i = 0; i < loops.all(); i++) {
     if (at_home[i] == nullptr) continue;
-    instance->links_[i] = link::LocalLink::create(loops.at(i).loop, *at_home[i]);
+    instance->links_[i] = make_home_link(loops, loops.at(i).loop, *at_home[i], instance->name_);
     home = i;
   }
   SHUNT_ASSERT(home < loops.all());
@@ -34,7 +35,8 @@ std::shared_ptr<HostedInstance> HostedInstance::on_own_loop(Loops& loops, std::s
                                                             call::Service& service) {
   auto instance = std::shared_ptr<HostedInstance>(new HostedInstance(std::move(name)));
   instance->at_home_.resize(loops.all(), false);
-  instance->home_ = link::LocalLink::create(home, service);
+  instance->why_ = why_home(loops, instance->name_);
+  instance->home_ = make_home_link(loops, home, service, instance->name_);
   call::Link* target = instance->home_.get();
   for (std::size_t i = 0; i < loops.all(); i++) {
     instance->links_.push_back(link::CrossLoopLink::create(loops.at(i).loop, home, [target] { return target; }));

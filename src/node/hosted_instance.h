@@ -35,11 +35,14 @@ class HostedInstance final : public call::Instance {
   [[nodiscard]] bool is_pooled() const override { return false; }
   /// With the calls that came by the direct way, which count by loop. Threads: any.
   [[nodiscard]] std::uint64_t served_in_all() const;
+  [[nodiscard]] bool may_be_lost() const override { return !why_.empty(); }
+  [[nodiscard]] std::string why() const override { return why_; }
 
  private:
   explicit HostedInstance(std::string name) : name_(std::move(name)) {}
   std::string name_;
   std::vector<bool> at_home_;           ///< By loop index: it lives there.
+  std::string why_;                     ///< --as-if-remote only.
   Own<call::Link> home_;                ///< on_own_loop only: the link on that loop.
   std::vector<Own<call::Link>> links_;  ///< By loop index.
 };

@@ -149,6 +149,16 @@ loop::Task<bool> House::prepare() {
   user_tokens_ = make_own<UserTokens>(std::move(*user_tokens));
   broker_ = make_own<Broker>(*loops_, *user_tokens_, BrokerOptions{});
   paths_ = std::make_shared<call::PathStats>(loops_->all());
+  if (options_.as_if_remote) {
+    auto like = link::parse_as_if_remote(*options_.as_if_remote);
+    if (!like) {
+      std::fprintf(stderr, "%s\n", like.error().to_string().c_str());
+      finish(status_config);
+      co_return false;
+    }
+    loops_->set_as_if_remote(*like);
+    say("info", "calls within this process go as if remote: " + link::describe(*like));
+  }
   if (!load_peers()) {
     finish(status_config);
     co_return false;

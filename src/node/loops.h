@@ -4,6 +4,7 @@
 // after its thread has ended.
 
 #include <memory>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "base/result.h"
 #include "call/forwarder.h"
 #include "call/router.h"
+#include "link/remote_like/as_if_remote.h"
 #include "loop/epoll_loop.h"
 #include "loop/task.h"
 #include "supervisor/activity_page.h"
@@ -43,6 +45,10 @@ class Loops {
   RoutingLoop& at(std::size_t index) { return index < serving_.size() ? serving_[index]->routing : control_; }
   RoutingLoop& control() { return control_; }
 
+  /// With it, services of this process are called over a wire. Set before any is hosted.
+  void set_as_if_remote(const link::AsIfRemote& like) { as_if_remote_ = like; }
+  [[nodiscard]] const std::optional<link::AsIfRemote>& as_if_remote() const { return as_if_remote_; }
+
   /// Runs the closure on that loop and ends when it has run. Dropping the task does not stop the closure.
   loop::Task<void> run_on(std::size_t index, loop::Closure closure);
   /// Runs a task on that loop to its end. `make` is called there; what it returns is destroyed there.
@@ -66,6 +72,7 @@ class Loops {
   explicit Loops(loop::EpollLoop& control, std::size_t serving, std::uint64_t seed)
       : control_(control, serving, seed) {}
 
+  std::optional<link::AsIfRemote> as_if_remote_;
   std::vector<Own<Serving>> serving_;
   RoutingLoop control_;
 };

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/version.h"
+#include "node/path_metrics.h"
 
 namespace shunt::node {
 
@@ -78,6 +79,7 @@ std::string metrics_text(const call::Routing& routing) {
   head(text, "shunt_call_duration_seconds", "histogram", "From start to end of a call, waiting included.");
   for (const auto& row : all) latency(text, row);
 
+  if (routing.paths != nullptr) add_path_metrics(text, *routing.paths);
   head(text, "shunt_retries_total", "counter", "Calls that were run again because their effect permits it.");
   for (const auto* route : routes) {
     fmt::format_to(to, "shunt_retries_total{{service=\"{}\"}} {}\n", route->definition->full_name,

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/result.h"
 #include "base/time.h"
 
 namespace shunt::node {
@@ -19,6 +20,7 @@ struct RunOptions {
                                                   ///< there is a certificate.
   std::string data;                               ///< The data folder: admin socket, lock, caches. Absolute.
   std::optional<bool> dev;                        ///< --dev, --no-dev; nothing: dev when every address is loopback.
+  std::optional<std::string> as_if_remote;        ///< Calls within the process cross a wire: link::parse_as_if_remote().
   bool json = false;                              ///< `ready` and what goes wrong as JSON lines.
   std::optional<unsigned> loops;                  ///< Serving loops; nothing: one for each core it may use.
   bool tls_self = false;                          ///< Make a development certificate.
@@ -38,6 +40,9 @@ struct RunOptions {
   std::optional<Duration> idle_timeout;           ///< Between requests of a connection; beyond: closed.
   std::optional<Duration> drain_timeout;          ///< For calls in flight at shutdown; beyond: cancelled.
 };
+
+/// Errors: those of link::parse_as_if_remote().
+Result<void> check_as_if_remote(const std::string& text);
 
 /// Runs a house until it is told to stop: supervisor first, which starts the node. Returns the exit code.
 int run(const RunOptions& options);

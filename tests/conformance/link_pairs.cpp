@@ -11,6 +11,7 @@
 #include "link/local/cross_loop_link.h"
 #include "link/local/local_link.h"
 #include "link/mux_link.h"
+#include "link/remote_like/as_if_remote.h"
 #include "link/shm/ring_carrier.h"
 #include "link/sim/sim_wire.h"
 #include "link/unix/socket_carrier.h"
@@ -62,6 +63,29 @@ class LocalPair final : public LinkPair {
   SimLoops loops_;
   call::LinkLimits limits_;
   Own<link::LocalLink> link_;
+};
+
+class AsIfRemotePair final : public LinkPair {
+ public:
+  explicit AsIfRemotePair(const call::LinkLimits& limits) : limits_(limits) {}
+  ~AsIfRemotePair() override { link_.reset(); }
+  loop::Loop& caller_loop() override { return loops_.caller; }
+  loop::Loop& callee_loop() override { return loops_.caller; }
+  void start(call::Service& service) override {
+    link_ =
+        link::make_as_if_remote(loops_.caller, service, "far", {.latency = std::chrono::microseconds(100)}, limits_);
+  }
+  call::Link& link() override { return *link_; }
+  bool turn() override { return loops_.turn(); }
+  void lose_peer() override { link_.reset(); }
+  bool has_link() const override { return link_ != nullptr; }
+  void drop() override { link_.reset(); }
+  void stop() override { link_.reset(); }
+
+ private:
+  SimLoops loops_;
+  call::LinkLimits limits_;
+  Own<call::Link> link_;
 };
 
 class CrossLoopPair final : public LinkPair {
@@ -221,6 +245,7 @@ const std::vector<LinkPairKind>& link_pair_kinds() {
     std::vector<LinkPairKind> all;
     all.push_back({"local", [](const auto& limits) { return make_own<LocalPair>(limits); }});
     all.push_back({"cross_loop", [](const auto& limits) { return make_own<CrossLoopPair>(limits); }});
+    all.push_back({"as_if_remote", [](const auto& limits) { return make_own<AsIfRemotePair>(limits); }});
     all.push_back({"unix", [](const auto& limits) { return make_own<UnixPair>(limits); }});
     all.push_back({"grpc", [](const auto& limits) { return make_grpc_pair(limits); }});
     all.push_back({"shm", [](const auto& limits) { return make_own<RingPair>(limits, 256u << 10); }});
