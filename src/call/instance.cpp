@@ -4,6 +4,7 @@ namespace shunt::call {
 
 bool Instance::try_enter(bool blocking) {
   constexpr auto relaxed = std::memory_order_relaxed;
+  if (blocking && !is_pooled()) blocking = false;  // More than one worker stands behind it.
   if (closed.load(std::memory_order_acquire)) return false;
   std::uint32_t limit = capacity.load(relaxed);
   if (limit == 0) {
@@ -26,6 +27,7 @@ bool Instance::try_enter(bool blocking) {
 }
 
 void Instance::leave(bool blocking) {
+  if (blocking && !is_pooled()) blocking = false;
   constexpr auto relaxed = std::memory_order_relaxed;
   if (blocking) blocking_in_flight.fetch_sub(1, relaxed);
   in_flight.fetch_sub(1, relaxed);

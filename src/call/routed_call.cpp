@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "call/policy.h"
@@ -12,6 +13,10 @@ namespace {
 constexpr int attempts_max = 3;
 constexpr std::size_t saved_bytes_max = 256u << 10;  // Sent but not yet taken up, as a link's credit.
 
+// Calls that another node handed to us have routes without it, and so go no farther.
+bool is_elsewhere_too(const Route& route) {
+  return std::ranges::any_of(route.instances, [](const auto& one) { return one->distance() == Distance::grpc; });
+}
 }  // namespace
 
 RoutedCall::RoutedCall(Context& context, std::shared_ptr<const Route> route, const CommandDefinition& command,
@@ -134,7 +139,8 @@ void RoutedCall::wait_for_slot() {
     }
     unref();
   };
-  const bool may_go_far = farthest_ == Distance::grpc && route_->definition->placement.allows(Distance::grpc);
+  const bool may_go_far =
+      farthest_ == Distance::grpc && route_->definition->placement.allows(Distance::grpc) && is_elsewhere_too(*route_);
   auto& queue = *route_->admission;
   const auto ticket = may_go_far ? queue.wait_anywhere(context_.loop, command_.blocking, deadline_, std::move(answer))
                                  : queue.wait(context_.loop, command_.blocking, deadline_, std::move(answer));
@@ -142,7 +148,7 @@ void RoutedCall::wait_for_slot() {
   ticket_ = ticket;
   // Farther away a slot may have come free before anybody could see that we wait.
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (!may_go_far || !route_->has_unpooled()) return;
+  if (!may_go_far) return;
   if (auto at = enter_nearest(*route_, ask(), context_.random)) {
     queue.abandon(std::exchange(ticket_, 0));
     waiting_ = false;

@@ -37,8 +37,6 @@ struct Route {
 
   /// Puts the nearest first. Before it is published.
   void arrange();
-  /// Whether any instance is not the admission's.
-  [[nodiscard]] bool has_unpooled() const;
 };
 
 /// What all loops read. Immutable once published.

@@ -51,10 +51,6 @@ void Route::arrange() {
   instances = std::move(sorted);
 }
 
-bool Route::has_unpooled() const {
-  return std::ranges::any_of(instances, [](const auto& one) { return !one->is_pooled(); });
-}
-
 Result<const Route*> Routing::resolve(std::string_view service, std::string_view app) const {
   auto at = [&](const std::string& name) -> const Route* {
     auto found = routes.find(name);
