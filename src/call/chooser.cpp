@@ -128,6 +128,25 @@ std::optional<std::size_t> enter_nearest(const Route& route, const Ask& ask, Ran
   return std::nullopt;
 }
 
+std::optional<std::size_t> queue_elsewhere(const Route& route, const Ask& ask) {
+  std::optional<std::size_t> best;
+  std::uint64_t least = UINT64_MAX;
+  for (std::size_t i = 0; i < route.instances.size(); i++) {
+    Instance& instance = *route.instances[i];
+    if (instance.distance() != Distance::grpc || standing(route, instance, ask) != Standing::full) continue;
+    if (rank(instance) >= least) continue;
+    least = rank(instance);
+    best = i;
+  }
+  return best;
+}
+
+std::optional<std::size_t> enter_queue_elsewhere(const Route& route, const Ask& ask) {
+  const auto at = queue_elsewhere(route, ask);
+  if (at) route.instances[*at]->in_flight.fetch_add(1, relaxed);
+  return at;
+}
+
 bool may_wait(const Route& route) {
   const Placement& placement = route.definition->placement;
   return route.admission != nullptr && (placement.allows(Distance::shm) || placement.allows(Distance::unix_));

@@ -47,6 +47,11 @@ std::uint64_t rank(const Instance& instance);
 /// Takes a slot where the call goes, and tells its index in route.instances; nothing when no instance has room.
 std::optional<std::size_t> enter_nearest(const Route& route, const Ask& ask, Random& random);
 
+/// Of instances on other nodes that are full by our count the least busy: they have queues of their own, and may be asked
+/// where nothing here can be waited for. Takes a slot beyond the count with `enter_queue_elsewhere`.
+std::optional<std::size_t> queue_elsewhere(const Route& route, const Ask& ask);
+std::optional<std::size_t> enter_queue_elsewhere(const Route& route, const Ask& ask);
+
 /// Whether a call that found no room may wait for a slot in the route's Admission.
 bool may_wait(const Route& route);
 

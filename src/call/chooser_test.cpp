@@ -387,15 +387,29 @@ TEST_F(Choosing, when_placement_leaves_nothing_the_error_says_what_there_is_and_
       R"(it to local; grpc1 (grpc): "placement" pins it to local)");
 }
 
+TEST_F(Choosing, where_nothing_here_can_be_waited_for_a_full_peer_is_asked_for_it_has_a_queue_of_its_own) {
+  Far& busier = add(Distance::grpc, 1);
+  Far& busy = add(Distance::grpc, 1);
+  install();
+  busier.in_flight = 5;
+  for (int i = 0; i < 3; i++) scope.spawn(one("work", ended, last));
+  clock.settle();
+  EXPECT_EQ(busy.in_flight, 3u);
+  clock.advance(1s);
+  EXPECT_EQ(ended, 3);
+  EXPECT_TRUE(last.is_ok()) << last.to_string();
+  EXPECT_EQ(busy.in_flight, 0u);
+}
+
 TEST_F(Choosing, without_room_or_queue_the_error_says_how_each_instance_stands) {
-  add(Distance::grpc, 1).try_enter(false);
+  add(Distance::local, 1).try_enter(false);
   add(Distance::grpc).closed = true;
   install();
   scope.spawn(one("work", ended, last));
   clock.settle();
   EXPECT_EQ(last.id(), "S1009");
   EXPECT_EQ(last.message(),
-            "service prices has no instance that can take a call: grpc0 (grpc): full; grpc1 (grpc): closed");
+            "service prices has no instance that can take a call: local0 (local): full; grpc1 (grpc): closed");
 }
 
 // Whatever the seed: every call ends, nobody is over its room, nothing goes where it may not.

@@ -223,6 +223,11 @@ void decide_outcome(const Route& route, std::size_t loop_index, Explanation& out
     out.says = "into the queue: it waits until an instance has room";
     return;
   }
+  if (const auto full = queue_elsewhere(route, {.loop_index = loop_index})) {
+    out.outcome = Outcome::waits;
+    out.says = fmt::format("to {}, by grpc: it waits in the queue there", route.instances[*full]->name());
+    return;
+  }
   const Status why = nowhere(route, {.loop_index = loop_index});
   out.outcome = Outcome::unavailable;
   out.says = fmt::format("nowhere: {} {}: {}", why.id(), code_name(why.code()), why.message());

@@ -86,18 +86,25 @@ Ask RoutedCall::ask() const {
 // To the nearest instance that has room; else into the queue; else the call ends, `otherwise` or because it has nowhere to go.
 void RoutedCall::dispatch(std::optional<Status> otherwise) {
   if (auto at = enter_nearest(*route_, ask(), context_.random)) {
-    entered_ = true;
-    const auto& instance = route_->instances[*at];
-    // The routing table owns it, and we hold the route; only a queue wants an owner's pointer.
-    open_at(route_->admission != nullptr ? instance
-                                         : std::shared_ptr<Instance>(std::shared_ptr<Instance>(), instance.get()),
-            0);
+    open_entered(*at);
   } else if (may_wait(*route_)) {
     save();
     wait_for_slot();
+  } else if (auto full = enter_queue_elsewhere(*route_, ask())) {
+    open_entered(*full);
   } else {
     end(otherwise ? std::move(*otherwise) : nowhere(*route_, ask()), {});
   }
+}
+
+// At an instance of the route where a slot was taken for us.
+void RoutedCall::open_entered(std::size_t index) {
+  entered_ = true;
+  const auto& instance = route_->instances[index];
+  // The routing table owns it, and we hold the route; only a queue wants an owner's pointer.
+  open_at(
+      route_->admission != nullptr ? instance : std::shared_ptr<Instance>(std::shared_ptr<Instance>(), instance.get()),
+      0);
 }
 
 // The route of the same service as it is now; nullptr when there is none, or it is the one that we have.
@@ -134,6 +141,9 @@ void RoutedCall::wait_for_slot() {
     } else if (instance.error().code() == Code::unavailable && attempts_++ < attempts_max && newer_route() != nullptr) {
       // The queue has ended, and the service is elsewhere now.
       move_on(std::move(instance).error());
+    } else if (auto full = instance.error().code() == Code::unavailable ? enter_queue_elsewhere(*route_, ask())
+                                                                        : std::nullopt) {
+      open_entered(*full);  // Nobody is left here to wait for.
     } else {
       end(std::move(instance).error(), {});
     }
@@ -153,8 +163,7 @@ void RoutedCall::wait_for_slot() {
     queue.abandon(std::exchange(ticket_, 0));
     waiting_ = false;
     Timer::disarm();
-    entered_ = true;
-    open_at(route_->instances[*at], 0);
+    open_entered(*at);
     unref();
   }
 }

@@ -82,6 +82,7 @@ class RoutedCall final : public Outgoing, private CallerEvents, private loop::Ti
 
   void dispatch(std::optional<Status> otherwise = std::nullopt);
   void save();
+  void open_entered(std::size_t index);
   Ask ask() const;
   std::shared_ptr<const Route> newer_route() const;
   void move_on(Status why);

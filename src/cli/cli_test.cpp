@@ -121,7 +121,7 @@ std::string read_golden(const std::string& name, const std::string& now) {
 }
 
 TEST(Explain, a_path_is_shown_in_eighty_columns) {
-  const auto shown = render_explain(R"({
+  const auto shown = render_explain(R"json({
     "caller": "shop.cart", "callee": "shop.prices", "command": "get", "permitted": true,
     "because": "shop.cart has \"uses\" with prices, and shop.prices has no \"allow\", which is the services of the same app",
     "outcome": "goes", "says": "to shop.prices#1 (pid 812), by shm",

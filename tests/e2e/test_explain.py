@@ -129,3 +129,80 @@ def test_as_if_remote_says_what_it_takes(tmp_path):
     done = harness.run("run", tmp_path, "--as-if-remote=speed=1")
     assert done.code == 64
     assert "latency, jitter, fault and seed" in done.err
+
+
+WORK = '''
+import asyncio
+import os
+import shunt
+
+service = shunt.Service()
+
+
+@service.command
+async def work(ms: int) -> dict:
+    await asyncio.sleep(ms / 1000)
+    return {"pid": os.getpid()}
+
+
+if __name__ == "__main__":
+    service.run()
+'''
+
+
+def work_app(folder, **more):
+    return write_app(folder, {"name": "work", "type": "python", "args": "app.py", "expose": True, "auth": "none",
+                              "engine": {"concurrency": 1}} | more, app_py=WORK)
+
+
+def two_nodes(start, near_app, far_app):
+    """The near one knows the far one; both serve the app."""
+    far = start(far_app, arguments=["--node-name", "far", "--loops", "1"])
+    near = start(near_app, arguments=["--node-name", "near", "--loops", "1", "--peer", f"grpc://127.0.0.1:{far.address[1]}"])
+    eventually("the far instance to be known and open", lambda: any(
+        one["distance"] == "grpc" and one["standing"] in ("has room", "forbidden")
+        for one in explain(near, "gateway", "work").json["instances"]))
+    return near, far
+
+
+def under_load(node, calls=60, clients=6):
+    """Who served: how many calls each process."""
+    def ask(_):
+        answer = node.post("/work/work", {"ms": 20})
+        assert answer.status == 200, answer.body
+        return answer.json["pid"]
+
+    with concurrent.futures.ThreadPoolExecutor(clients) as pool:
+        served = list(pool.map(ask, range(calls)))
+    return {pid: served.count(pid) for pid in served}
+
+
+def test_what_the_near_one_has_no_room_for_goes_to_the_peer(start, tmp_path):
+    near, far = two_nodes(start, work_app(tmp_path / "a"), work_app(tmp_path / "b"))
+    here, there = near.worker("work"), far.worker("work")
+    alone = under_load(near, calls=10, clients=1)
+    assert alone == {here: 10}
+    served = under_load(near)
+    assert set(served) == {here, there}
+    # Each has room for one: neither stands idle while the other is busy.
+    assert min(served.values()) >= 10, served
+    it = explain(near, "gateway", "work").json
+    assert it["outcome"] == "goes"
+    [first, second] = it["instances"]
+    assert first["distance"] in ("shm", "unix") and first["chosen"]
+    assert second["distance"] == "grpc" and "farther" in second["because"]
+    assert second["measured"]["calls"] == served[there]
+    text = near.get("/metrics").body.decode()
+    assert f'shunt_path_calls_total{{callee="work",distance="grpc"}} {served[there]}' in text
+
+
+def test_what_placement_forbids_stays_here_whatever_the_load(start, tmp_path):
+    near, far = two_nodes(start, work_app(tmp_path / "a", placement={"forbid": "grpc"}), work_app(tmp_path / "b"))
+    assert set(under_load(near, calls=20)) == {near.worker("work")}
+    far_away = explain(near, "gateway", "work").json["instances"][-1]
+    assert far_away["standing"] == "forbidden" and far_away["because"] == '"placement" forbids grpc'
+
+
+def test_pinned_to_other_nodes_calls_go_there(start, tmp_path):
+    near, far = two_nodes(start, work_app(tmp_path / "a", placement={"pin": "grpc"}), work_app(tmp_path / "b"))
+    assert set(under_load(near, calls=10, clients=2)) == {far.worker("work")}

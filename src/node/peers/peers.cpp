@@ -36,6 +36,17 @@ std::string_view trimmed(std::string_view text) {
   return text;
 }
 
+/// How many calls a service takes at once here, for others to know when to spare it; 0: no limit, or not known yet.
+std::uint32_t capacity_of(const call::Route& route) {
+  std::uint32_t sum = 0;
+  for (const auto& instance : route.instances) {
+    const std::uint32_t its = instance->capacity.load(std::memory_order_relaxed);
+    if (its == 0) return 0;
+    sum += its;
+  }
+  return sum;
+}
+
 Result<std::string> read_key(const std::string& path) {
   const auto wrong = [&](std::string_view what) {
     return fail(Code::failed_precondition, "S5065", fmt::format("--peer-key {}: {}", path, what));
@@ -205,6 +216,7 @@ void Peers::offer(const call::Routing& local) {
     record.lease = own_lease_.id;
     const bool open = std::ranges::any_of(route->instances, [](const auto& one) { return !one->closed.load(); });
     record.state = draining_ ? RecordState::draining : open ? RecordState::ready : RecordState::starting;
+    record.capacity = capacity_of(*route);
     own_hashes_[name] = record.hash;
     offered.insert(name);
     if (auto put = directory_.put(std::move(record), directory::any_revision); !put) {
@@ -364,6 +376,7 @@ Result<void> Peers::put(Peer& peer, directory::Record record) {
   Service& service = found->second;
   service.state = record.state;
   // At once, on every loop: a routing takes its time.
+  service.instance->capacity.store(record.capacity, std::memory_order_relaxed);
   service.instance->closed.store(record.state != RecordState::ready, std::memory_order_release);
   record.lease = peer.lease.id;
   if (record.definition.empty()) {
