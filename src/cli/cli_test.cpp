@@ -135,11 +135,11 @@ TEST(Explain, a_path_is_shown_in_eighty_columns) {
        "measured": {"calls": 0, "errors": 0, "p50_us": null, "p99_us": null}}],
     "direct": [],
     "earlier": [{"name": "shop.prices#1", "distance": "unix", "measured": {"calls": 10, "errors": 0, "p50_us": 21, "p99_us": 1500}}]
-})",
+})json",
                                     Style::plain());
-ASSERT_TRUE(shown.has_value());
-EXPECT_TRUE(shown->is_path);
-EXPECT_EQ(shown->text, read_golden("explain.txt", shown->text));
+  ASSERT_TRUE(shown.has_value());
+  EXPECT_TRUE(shown->is_path);
+  EXPECT_EQ(shown->text, read_golden("explain.txt", shown->text));
 }
 
 TEST(Explain, what_is_refused_is_no_path) {
