@@ -30,11 +30,11 @@ std::string_view state_name(WorkerState state);
 struct WorkerStatus {
   std::string name;  ///< "cart#2"
   WorkerState state = WorkerState::starting;
-  pid_t pid = 0;  ///< 0 while there is no process.
+  pid_t pid = 0;                ///< 0 while there is no process.
   std::uint32_t in_flight = 0;  ///< As the worker tells it: those too that came to it directly.
   std::uint32_t placed = 0;     ///< Of them, those that this node placed there.
   std::uint32_t capacity = 0;   ///< 0: without limit.
-  std::uint64_t served = 0;    ///< Over all its lives.
+  std::uint64_t served = 0;     ///< Over all its lives.
   std::uint64_t restarts = 0;
   std::string software;                ///< "python 0.1.0"
   Instant since;                       ///< Of the state.
