@@ -212,8 +212,8 @@ bool House::load_peers() {
   options.node_name = options_.node_name;
   options.data = options_.data;
   auto peers = Peers::create(
-      *loops_, std::move(options), [this](std::string_view level, std::string text) { say(level, std::move(text)); },
-      [this] { publish(); });
+      *loops_, *user_tokens_, std::move(options),
+      [this](std::string_view level, std::string text) { say(level, std::move(text)); }, [this] { publish(); });
   if (!peers) {
     std::fprintf(stderr, "%s\n", peers.error().to_string().c_str());
     return false;

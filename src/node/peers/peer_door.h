@@ -11,6 +11,7 @@
 #include "call/router.h"
 #include "node/link_caller.h"
 #include "node/loops.h"
+#include "node/user_tokens.h"
 
 namespace shunt::node {
 
@@ -21,8 +22,10 @@ inline constexpr std::string_view directory_service = "directory";
 class PeerDoor final : public call::Service {
  public:
   /// `directory` leads to the directory's service; outlived by nobody here.
-  PeerDoor(RoutingLoop& routing, Own<call::Link> directory)
-      : router_(routing.loop, routing.index, routing.random),
+  /// `tokens`: users whom a peer names get a token of this house, since its own means nothing here.
+  PeerDoor(RoutingLoop& routing, Own<call::Link> directory, const UserTokens& tokens)
+      : mint_(tokens),
+        router_(routing.loop, routing.index, routing.random),
         forwarder_(router_),
         directory_(std::move(directory)),
         directory_caller_(*directory_),
@@ -33,6 +36,7 @@ class PeerDoor final : public call::Service {
   void install(std::shared_ptr<const call::Routing> routing) { router_.install(std::move(routing)); }
 
  private:
+  TokenMint mint_;
   call::Router router_;
   call::Forwarder forwarder_;
   Own<call::Link> directory_;

@@ -115,10 +115,11 @@ Peers::~Peers() {
   directory_.unwatch(*this);
 }
 
-Result<Own<Peers>> Peers::create(Loops& loops, PeersOptions options, Say say, std::function<void()> changed) {
+Result<Own<Peers>> Peers::create(Loops& loops, const UserTokens& tokens, PeersOptions options, Say say,
+                                 std::function<void()> changed) {
   auto peers = Own<Peers>(new Peers(loops, std::move(options), std::move(say), std::move(changed)));
   SHUNT_CHECK(peers->read_options());
-  peers->make_parts();
+  peers->make_parts(tokens);
   return peers;
 }
 
@@ -148,7 +149,7 @@ Result<void> Peers::read_options() {
   return {};
 }
 
-void Peers::make_parts() {
+void Peers::make_parts(const UserTokens& tokens) {
   const auto at_home = [this, alive = std::weak_ptr(alive_)](loop::Closure closure) {
     control_.post([alive, closure = std::move(closure)]() mutable {
       if (auto still = alive.lock(); still != nullptr && *still) closure();
@@ -159,9 +160,10 @@ void Peers::make_parts() {
     auto part = make_own<Part>();
     call::Link* home = service_link_.get();
     part->door = make_own<PeerDoor>(
-        routing, link::CrossLoopLink::create(routing.loop, control_, [home, alive = std::weak_ptr(alive_)] {
-          return alive.expired() ? nullptr : home;
-        }));
+        routing,
+        link::CrossLoopLink::create(routing.loop, control_,
+                                    [home, alive = std::weak_ptr(alive_)] { return alive.expired() ? nullptr : home; }),
+        tokens);
     PeerAcceptor::Told told;
     told.changed = [this, at_home](const link::NodeIdentity& peer, bool) { at_home([this, peer] { look_at(peer); }); };
     told.refused = [this, at_home](const Status& why) {

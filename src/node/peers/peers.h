@@ -41,6 +41,8 @@ struct PeersOptions {
   PeerTimes times = {};
 };
 
+class UserTokens;
+
 /// Threads: the control loop's, but where a method says otherwise. Lifetime: loops outlive it; destroyed after their
 /// threads have ended, before the hosts of what it was told to offer.
 class Peers final : private directory::DirectoryEvents {
@@ -48,7 +50,8 @@ class Peers final : private directory::DirectoryEvents {
   using Say = std::function<void(std::string_view level, std::string text)>;
 
   /// `changed`: what merge() adds has. Errors: S5064, S5065, S5030 to S5034 for what was given.
-  static Result<Own<Peers>> create(Loops& loops, PeersOptions options, Say say, std::function<void()> changed);
+  static Result<Own<Peers>> create(Loops& loops, const UserTokens& tokens, PeersOptions options, Say say,
+                                   std::function<void()> changed);
   ~Peers();
 
   /// For the gateway of that loop.
@@ -103,7 +106,7 @@ class Peers final : private directory::DirectoryEvents {
 
   Peers(Loops& loops, PeersOptions options, Say say, std::function<void()> changed);
   Result<void> read_options();
-  void make_parts();
+  void make_parts(const UserTokens& tokens);
 
   void on_directory() override;
   loop::Task<Status> watch(call::ServerCall& call);
