@@ -125,7 +125,7 @@ std::string table_of(const json& root, const Style& style) {
 std::string reasons_of(const json& instance, const Style& style) {
   const bool chosen = true_at(instance, "chosen");
   std::string out = (chosen ? style.green(text_of(instance, "name")) : text_of(instance, "name")) + "\n";
-  out += said(style, chosen ? "chosen" : "not now", text_of(instance, "because"));
+  out += said(style, chosen ? "chosen" : "not", text_of(instance, "because"));
   return out + said(style, text_of(instance, "distance"), text_of(instance, "why_distance"));
 }
 
