@@ -1,4 +1,4 @@
-"""Fixtures of the parity tests: a node with a callee of each kind and a caller of each kind."""
+"""Fixtures of the parity tests: two nodes that know each other, with a callee at each distance and a caller of each kind."""
 
 import itertools
 import pathlib
@@ -15,7 +15,7 @@ from callers import Outside, Service  # noqa: E402
 MODULES = harness.BUILD / "tests/parity"
 running = []
 
-CALLEES = ["thread", "process", "python"]
+CALLEES = ["thread", "process", "python", "peer"]
 CALLERS = ["thread", "process", "python", "outside"]
 
 
@@ -52,7 +52,10 @@ def nodes(tmp_path_factory):
         running.append(node)
         return node.wait_ready()
 
-    uses = {"uses": [f"callee-{name}" for name in CALLEES]}
+    # Both nodes judge: this one by "uses", the far one by "allow".
+    allow = {"allow": [f"near.caller-{name}" for name in CALLERS[:-1]]}
+    far = start(harness.write_app(folder / "far", {"name": "far", "services": {"callee-peer": service("callee", "thread", **allow)}}))
+    uses = {"uses": [f"callee-{name}" for name in CALLEES[:-1]] + ["far.callee-peer"]}
     near = harness.write_app(folder / "near", {"name": "near", "services": {
         "callee-thread": service("callee", "thread"),
         "callee-process": service("callee", "process"),
@@ -62,7 +65,11 @@ def nodes(tmp_path_factory):
         "caller-python": python("caller.py", **uses),
         "secret": service("callee", "process", allow=["near.callee-thread"]),
     }})
-    yield start(near)
+    host, port = far.address
+    near = start(near, "--peer", f"grpc://{host}:{port}")
+    harness.eventually("the far service to be known", lambda: any(
+        peer.get("state") == "ready" for peer in near.ps().get("peers", [])))
+    yield near
     for node in reversed(started):
         node.end()
         running.remove(node)
