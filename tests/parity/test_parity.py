@@ -197,3 +197,24 @@ def test_all_hear_the_same_of_a_failure(callers, nodes):
             heard = callers[name].call(f"near.callee-{callee}", command, message)
             told[name, callee] = (heard.code, heard.id, heard.messages, heard.details)
         assert len(set(map(str, told.values()))) == 1, (command, told)
+
+
+DISTANCES = {
+    ("thread", "thread"): "local", ("thread", "process"): "shm", ("thread", "python"): "shm", ("thread", "peer"): "grpc",
+    ("process", "thread"): "local", ("process", "process"): "shm", ("process", "python"): "shm", ("process", "peer"): "grpc",
+    ("python", "thread"): "local", ("python", "process"): "shm", ("python", "python"): "shm", ("python", "peer"): "grpc",
+}
+
+
+def test_each_call_took_the_path_that_it_was_to_prove(callers, nodes):
+    """Or the matrix would prove one path many times."""
+    for (name, callee), distance in DISTANCES.items():
+        service = "far.callee-peer" if callee == "peer" else f"near.callee-{callee}"
+        assert callers[name].call(service, "echo", b"ab").messages == [b"ba"]
+        told = nodes.cli("explain", f"near.caller-{name}", service, "--json").json
+        [instance] = told["instances"]
+        assert (told["outcome"], instance["distance"]) == ("goes", distance), (name, callee)
+        if name != "thread" and distance == "shm":
+            eventually("a link of the two workers' own", lambda: any(
+                link["caller"] == f"near.caller-{name}#1" and link["callee"] == f"near.callee-{callee}#1" and link["link"] == "shm"
+                for link in nodes.ps()["direct"]))
