@@ -84,13 +84,14 @@ DirectCall::~DirectCall() {
 }
 
 int DirectCall::run(CallSite& site, shunt_unary& unary, ServedCall* parent) {
-  raw_ = {.size = sizeof raw_,
-          .reserved = 0,
-          .call = handle(),
-          .deadline_ns = deadline_.at().ns,
-          .request = unary.request,
-          .response = unary.response,
-          .response_bytes_max = route_->port().limits.message_bytes_max};
+  // One by one: what is put together elsewhere first is read back wider than it was written, and that stalls.
+  raw_.size = sizeof raw_;
+  raw_.reserved = 0;
+  raw_.call = handle();
+  raw_.deadline_ns = deadline_.at().ns;
+  raw_.request = unary.request;
+  raw_.response = unary.response;
+  raw_.response_bytes_max = route_->port().limits.message_bytes_max;
   // The site may go another way meanwhile: what it says now holds for this call.
   const shunt_direct_command serve = site.serve_;
   time_ = route_->begin();

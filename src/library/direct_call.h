@@ -109,7 +109,7 @@ class DirectCall final : public ServedCall {
   }
   ~DirectCall();
 
-  shunt_direct raw_{};
+  shunt_direct raw_;
   call::DirectRoute* route_;  // It counts us as a call, until the end.
   const call::Principal& from_;
   call::DirectTime time_;

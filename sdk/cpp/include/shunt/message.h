@@ -3,6 +3,7 @@
 
 #include <concepts>
 #include <cstring>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -109,16 +110,17 @@ class Received {
 /// Messages in the order in which they came. Bounded by the credit of the call. Mostly there is one: it needs no memory.
 class Inbox {
  public:
-  Inbox() = default;
+  Inbox() {}  // NOLINT(modernize-use-equals-default): of a union
   Inbox(const Inbox&) = delete;
   Inbox& operator=(const Inbox&) = delete;
   ~Inbox() {
+    if (has_front_) front_.~Received();
     while (first_ != nullptr) unlink();
   }
   [[nodiscard]] bool empty() const { return !has_front_; }
   void push(shunt_message& message, std::size_t cost) {
     if (!has_front_) {
-      front_ = Received(message, cost);
+      new (&front_) Received(message, cost);
       has_front_ = true;
       return;
     }
@@ -127,9 +129,11 @@ class Inbox {
     last_ = node;
   }
   Received pop() {
+    if (!has_front_) return {};
     Received message = std::move(front_);
+    front_.~Received();
     has_front_ = first_ != nullptr;
-    if (has_front_) front_ = unlink();
+    if (has_front_) new (&front_) Received(unlink());
     return message;
   }
 
@@ -146,7 +150,10 @@ class Inbox {
     Pool::free(node, sizeof(Node));
     return message;
   }
-  Received front_;
+  // Made when it is needed: most calls of a module have nothing in it, ever.
+  union {
+    Received front_;
+  };
   bool has_front_ = false;
   Node* first_ = nullptr;
   Node* last_ = nullptr;
