@@ -14,8 +14,9 @@
 namespace shunt::cli {
 namespace {
 
-constexpr std::array<std::string_view, 14> command_names = {
-    "run", "call", "ps", "explain", "check", "new", "logs", "proto", "app", "reload", "stop", "version", "help", "completions"};
+constexpr std::array<std::string_view, 14> command_names = {"run",  "call",    "ps",    "explain",    "check",
+                                                            "new",  "logs",    "proto", "app",        "reload",
+                                                            "stop", "version", "help",  "completions"};
 
 /// What CLI11 fills in before it is made into a Command.
 struct Raw {

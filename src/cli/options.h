@@ -118,6 +118,7 @@ struct CompletionsCommand {
 };
 
 using Command = std::variant<node::RunOptions, CallCommand, PsCommand, CheckCommand, NewCommand, LogsCommand,
-                             ProtoCommand, AppCommand, ReloadCommand, ExplainCommand, StopCommand, VersionCommand, HelpCommand, CompletionsCommand>;
+                             ProtoCommand, AppCommand, ReloadCommand, ExplainCommand, StopCommand, VersionCommand,
+                             HelpCommand, CompletionsCommand>;
 
 }  // namespace shunt::cli

@@ -183,9 +183,10 @@ loop::Task<bool> House::prepare() {
                              .stop = [] { kill(getppid(), SIGTERM); },
                              .proto = [this](const std::string& service) { return proto_report(service); },
                              .reload = [this] { return reload_->run(); },
-                             .explain = [this](call::ExplainQuestion question) {
-                               return explain(*loops_, std::move(question), report().direct);
-                             }});
+                             .explain =
+                                 [this](call::ExplainQuestion question) {
+                                   return explain(*loops_, std::move(question), report().direct);
+                                 }});
   std::vector<call::Service*> at_home(loops_->all(), nullptr);
   at_home[loops_->serving()] = &manager_->service();
   manager_instance_ = HostedInstance::on_loops(*loops_, "manager", std::move(at_home));
