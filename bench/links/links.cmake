@@ -8,6 +8,7 @@ if(SHUNT_BENCH OR SHUNT_TESTS)
     set_target_properties(bench_links_${service} PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${links_built}/build)
   endforeach()
   configure_file(links/shunt.json links/shunt.json COPYONLY)
+  configure_file(links/there/shunt.json links/there/shunt.json COPYONLY)
 
   add_executable(bench_links_raw links/raw_main.cpp)
   add_executable(bench_links_link links/link_main.cpp)
