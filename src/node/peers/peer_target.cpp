@@ -27,7 +27,7 @@ Result<PeerAddress> parse_peer(std::string_view url) {
     rest.remove_prefix(8);
   } else if (rest.starts_with("grpc://")) {
     rest.remove_prefix(7);
-  } else {
+  } else if (rest.find("://") != std::string_view::npos) {
     return fail(Code::invalid_argument, "S5064",
                 fmt::format("--peer {}: write grpc://HOST:PORT, or grpcs://HOST:PORT for a node that speaks TLS", url));
   }

@@ -15,7 +15,7 @@ struct PeerAddress {
   bool tls = false;
   os::TcpAddress address;
 };
-/// "grpc://HOST:PORT" or "grpcs://HOST:PORT". Errors: S5064.
+/// "grpc://HOST:PORT", the same without a scheme, or "grpcs://HOST:PORT". Errors: S5064.
 Result<PeerAddress> parse_peer(std::string_view url);
 
 /// Files in PEM, each may be empty. Errors: S5030, S5031, S5034.
