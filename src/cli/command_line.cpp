@@ -452,8 +452,9 @@ Result<void> finish_peers(Raw& raw, const Settings& settings) {
   if (run.peers.empty()) run.peers = settings.peers;
   for (const std::string& each : run.peers) {
     const std::string_view text = each;
-    const bool known = text.starts_with("grpc://") || text.starts_with("grpcs://");
-    if (!known || !is_listen_address(text.substr(std::min(text.size(), text.find("//") + 2))))
+    const std::size_t scheme = text.find("://");
+    const bool known = scheme == std::string_view::npos || text.starts_with("grpc://") || text.starts_with("grpcs://");
+    if (!known || !is_listen_address(scheme == std::string_view::npos ? text : text.substr(scheme + 3)))
       return fail(
           Code::invalid_argument, "S5064",
           fmt::format("--peer {}: is not grpc://HOST:PORT (grpcs:// over TLS), such as grpc://10.0.0.2:8080.", each));

@@ -18,7 +18,7 @@ using call::Sent;
 
 // --- OutCall ---------------------------------------------------------------------------------------------------------
 
-MuxLink::OutCall::OutCall(State& link, call::CallerEvents& ear) : events(ear) {
+MuxLink::OutCall::OutCall(State& link, call::CallerEvents& ear) : events(ear), sent_before(link.stats.bytes_sent) {
   state = &link;
   move_to(link.outgoing);
   link.outgoing_open++;

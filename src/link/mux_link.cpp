@@ -70,7 +70,13 @@ void MuxLink::State::die(Status told, Status reason) {
 
 void MuxLink::State::end_calls(const Status& status, Cancel reason) {
   Keep keep(*this);
-  while (outgoing.next != &outgoing) end(static_cast<OutCall&>(*outgoing.next), status, {});
+  while (outgoing.next != &outgoing) {
+    auto& call = static_cast<OutCall&>(*outgoing.next);
+    Status told = status;
+    // The carrier has taken nothing since it was opened: the peer can't have begun it.
+    if (call.sent_before == stats.bytes_sent && told.code() == Code::unavailable) told.with_retry(Retry::elsewhere);
+    end(call, std::move(told), {});
+  }
   while (incoming.next != &incoming) {
     auto& call = static_cast<InCall&>(*incoming.next);
     end_incoming(call);

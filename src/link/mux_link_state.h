@@ -62,6 +62,7 @@ class MuxLink::OutCall final : public MuxLink::Node, public call::Outgoing, publ
   // The opening's message may use up all credit, which open() can't tell: one message more is kept here until there is some.
   bool opening_held = false;
   bool has_waiting = false;
+  std::uint64_t sent_before;  ///< Bytes that the link had sent when the call was opened.
   call::Last waiting_last = call::Last::no;
   Bytes waiting;
 };

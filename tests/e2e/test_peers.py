@@ -416,7 +416,7 @@ def test_a_key_that_others_may_read_is_no_key(apps, key_file, tmp_path):
 
 
 def test_an_address_that_is_none_is_refused_at_once(apps, tmp_path):
-    for address in ("127.0.0.1:1", "http://127.0.0.1:1", "grpc://127.0.0.1", "grpc://:80"):
+    for address in ("127.0.0.1", "http://127.0.0.1:1", "grpc://127.0.0.1", "grpc://:80"):
         done = harness.run("run", apps["back"], "--data", tmp_path / "d", "--peer", address)
         assert done.code == 64 and "S5064" in done.err
 

@@ -108,7 +108,7 @@ void AcceptedCarrier::start(Events& events) {
 std::size_t AcceptedCarrier::write(const iovec* vectors, int count) {
   std::size_t size = 0;
   for (int i = 0; i < count; ++i) size += vectors[i].iov_len;
-  if (stream_ == nullptr) return size;
+  if (stream_ == nullptr) return 0;  // The end is about to be told; what is not taken was never sent.
   if (stream_->is_full()) {
     wants_to_write_ = true;
     return 0;

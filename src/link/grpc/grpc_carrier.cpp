@@ -434,8 +434,8 @@ void Dialled::stop() {
 std::size_t Dialled::write(const iovec* vectors, int count) {
   std::size_t size = 0;
   for (int i = 0; i < count; ++i) size += vectors[i].iov_len;
-  // A broken writer swallows: what the peer said before it went is still to be told, then the end.
-  if (closed_ || stream_ == nullptr || !why_.is_ok()) return size;
+  // The end is about to be told; what is not taken was never sent.
+  if (closed_ || stream_ == nullptr || !why_.is_ok()) return 0;
   if (stream_->unsent() + (out_.size() - sent_) >= unsent_bytes_max) {
     wants_to_write_ = true;
     return 0;

@@ -11,13 +11,13 @@ PeerLinks::PeerLinks(Loops& loops) : loops_(loops), slots_(loops.all()) {
   for (Slot& slot : slots_) slot.crossings.resize(std::min(loops.serving(), crossed_loops_max));
 }
 
-void PeerLinks::opened(std::size_t loop_index, call::Link& link, Dialled dialled) {
+void PeerLinks::opened(std::size_t loop_index, link::MuxLink& link, Dialled dialled) {
   auto& links = slots_[loop_index].links;
   links.insert(dialled == Dialled::by_us ? links.begin() : links.end(), &link);
   if (loop_index < crossed_loops_max) open_.fetch_or(std::uint64_t{1} << loop_index, std::memory_order_acq_rel);
 }
 
-void PeerLinks::closed(std::size_t loop_index, call::Link& link) {
+void PeerLinks::closed(std::size_t loop_index, link::MuxLink& link) {
   auto& links = slots_[loop_index].links;
   std::erase(links, &link);
   if (links.empty() && loop_index < crossed_loops_max) {
@@ -25,21 +25,29 @@ void PeerLinks::closed(std::size_t loop_index, call::Link& link) {
   }
 }
 
+call::Link* PeerLinks::best(const Slot& slot) {
+  for (link::MuxLink* link : slot.links) {
+    if (!link->is_closed()) return link;
+  }
+  return nullptr;
+}
+
 call::Link* PeerLinks::link(std::size_t loop_index) {
   Slot& slot = slots_[loop_index];
-  if (!slot.links.empty()) return slot.links.front();
-  const std::uint64_t open = open_.load(std::memory_order_acquire);
+  if (call::Link* own = best(slot)) return own;
+  std::uint64_t open = open_.load(std::memory_order_acquire);
+  if (loop_index < crossed_loops_max) open &= ~(std::uint64_t{1} << loop_index);
   if (open == 0) return nullptr;
   // The next one that has, so that loops without a link do not all lean on one.
   const auto turned = std::rotr(open, static_cast<int>(loop_index % crossed_loops_max));
   const auto far = (loop_index + static_cast<std::size_t>(std::countr_zero(turned))) % crossed_loops_max;
   auto& crossing = slot.crossings[far];
   if (crossing == nullptr) {
-    crossing = link::CrossLoopLink::create(
-        loops_.at(loop_index).loop, loops_.at(far).loop, [self = weak_from_this(), far]() -> call::Link* {
-          auto links = self.lock();
-          return links == nullptr || links->slots_[far].links.empty() ? nullptr : links->slots_[far].links.front();
-        });
+    crossing = link::CrossLoopLink::create(loops_.at(loop_index).loop, loops_.at(far).loop,
+                                           [self = weak_from_this(), far]() -> call::Link* {
+                                             auto links = self.lock();
+                                             return links == nullptr ? nullptr : best(links->slots_[far]);
+                                           });
   }
   return crossing.get();
 }

@@ -14,6 +14,7 @@
 #include "call/instance.h"
 #include "link/grpc/handshake.h"
 #include "link/local/cross_loop_link.h"
+#include "link/mux_link.h"
 
 namespace shunt::node {
 
@@ -29,9 +30,9 @@ class PeerLinks : public std::enable_shared_from_this<PeerLinks> {
   explicit PeerLinks(Loops& loops);
 
   /// On that loop: `link` takes calls from now on.
-  void opened(std::size_t loop_index, call::Link& link, Dialled dialled);
+  void opened(std::size_t loop_index, link::MuxLink& link, Dialled dialled);
   /// On that loop: it takes none any more. Nothing when it was not open.
-  void closed(std::size_t loop_index, call::Link& link);
+  void closed(std::size_t loop_index, link::MuxLink& link);
   /// On that loop: the way there now; nullptr when there is none.
   call::Link* link(std::size_t loop_index);
   /// Any thread.
@@ -41,9 +42,12 @@ class PeerLinks : public std::enable_shared_from_this<PeerLinks> {
  private:
   static constexpr std::size_t crossed_loops_max = 64;  // Calls cross over to the first so many only.
   struct Slot {
-    std::vector<call::Link*> links;  // The best first.
+    std::vector<link::MuxLink*> links;  // The best first.
     std::vector<Own<link::CrossLoopLink>> crossings;
   };
+
+  /// The best that has not just broken: its calls hear of that before closed() does.
+  static call::Link* best(const Slot& slot);
 
   Loops& loops_;
   std::vector<Slot> slots_;  // By loop; each is its loop's alone.
