@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <thread>
 #include <utility>
 
 #include "os/random.h"
@@ -21,13 +20,10 @@ PeerDialler::PeerDialler(RoutingLoop& routing, const PeerTarget& target, const l
       book_(book),
       times_(times),
       changed_(std::move(changed)),
-      scope_(routing.loop) {
-  asker_->dialler = this;
-}
+      scope_(routing.loop) {}
 
 PeerDialler::~PeerDialler() {
-  const std::lock_guard lock(asker_->mutex);
-  asker_->dialler = nullptr;
+  if (lookup_.joinable()) lookup_.join();
 }
 
 DialState PeerDialler::state() const {
@@ -62,17 +58,14 @@ void PeerDialler::dial() {
   }
 }
 
-// The system's resolver blocks for as long as it likes, and can't be interrupted: in a thread which nobody waits for.
+// The system's resolver blocks for as long as it likes: in a thread of its own.
 void PeerDialler::look_up() {
   looking_up_ = true;
-  std::thread([address = target_.address, asker = asker_] {
+  if (lookup_.joinable()) lookup_.join();  // It has told, or there would be no second.
+  lookup_ = std::thread([this, address = target_.address] {
     auto found = os::resolve_tcp(address);
-    const std::lock_guard lock(asker->mutex);
-    if (asker->dialler == nullptr) return;
-    asker->dialler->routing_.loop.post([asker, found = std::move(found)]() mutable {
-      if (asker->dialler != nullptr) asker->dialler->looked_up(std::move(found));
-    });
-  }).detach();
+    routing_.loop.post([this, found = std::move(found)]() mutable { looked_up(std::move(found)); });
+  });
 }
 
 void PeerDialler::looked_up(Result<std::vector<os::TcpAddress>> found) {

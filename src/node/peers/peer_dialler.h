@@ -4,8 +4,8 @@
 
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/own.h"
@@ -42,7 +42,8 @@ struct DialState {
   std::uint64_t attempts = 0;
 };
 
-/// Threads: its loop's. Lifetime: what it is given outlives it.
+/// Threads: its loop's. Lifetime: what it is given outlives it; destroyed after the loop's thread has ended, and waits then for
+/// a name that is being looked up.
 class PeerDialler final : public link::GrpcDialEvents, public PeerLinkEvents, private loop::Timer {
  public:
   using Changed = std::function<void(const DialState& state)>;
@@ -95,12 +96,7 @@ class PeerDialler final : public link::GrpcDialEvents, public PeerLinkEvents, pr
   bool stopping_ = false;
   bool hopeless_ = false;
   bool looking_up_ = false;
-  /// Whom a lookup that is under way tells; nobody once this is gone.
-  struct Asker {
-    std::mutex mutex;  // Held while the answer is posted, so that the loop is there.
-    PeerDialler* dialler = nullptr;
-  };
-  const std::shared_ptr<Asker> asker_ = std::make_shared<Asker>();  // Owners: this, and the thread that looks up.
+  std::thread lookup_;  // Of a name; one at a time.
   Own<link::GrpcCarrier> dialling_;
   Own<PeerLink> next_;  // Has not said HELLO.
   Own<PeerLink> link_;
