@@ -219,7 +219,12 @@ void Peers::offer(const call::Routing& local) {
     const bool open = std::ranges::any_of(route->instances, [](const auto& one) { return !one->closed.load(); });
     record.state = draining_ ? RecordState::draining : open ? RecordState::ready : RecordState::starting;
     record.capacity = capacity_of(*route);
-    own_hashes_[name] = record.hash;
+    if (std::exchange(own_hashes_[name], record.hash) != record.hash) {
+      for (const auto& [id, peer] : peers_) {
+        const auto there = peer->services.find(name);
+        if (there != peer->services.end()) compare(name, record.hash, peer->identity.name, there->second.hash);
+      }
+    }
     offered.insert(name);
     if (auto put = directory_.put(std::move(record), directory::any_revision); !put) {
       say_("error", put.error().to_string());
