@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/terminal.h"
 #include "node/run.h"
+#include "os/memory.h"
 
 namespace shunt {
 namespace {
@@ -37,6 +38,7 @@ struct Do {
 int run(int argc, char** argv) {
   // Processes that Shunt starts of itself: not for people, so not in the help.
   const std::string_view name = argc > 1 ? argv[1] : "";
+  if (name == "node" || name == "worker") os::keep_freed_memory();
   if (name == "node") return node::node_main(argc - 1, argv + 1);
   if (name == "worker") return node::worker_main(argc - 1, argv + 1);
   if (name == "describe" || name == "describe-module") return node::describe_main(argc - 1, argv + 1);

@@ -1,5 +1,5 @@
 #pragma once
-// Shared memory without a name: a memfd, and a mapping of it.
+// Shared memory without a name: a memfd, and a mapping of it. And what the process does with its own.
 
 #include <cstddef>
 #include <utility>
@@ -20,6 +20,10 @@ Result<void> allocate(int fd, std::size_t offset, std::size_t size);
 Result<void> check_sealed(int fd);
 /// How long the file is.
 Result<std::size_t> size_of(int fd);
+
+/// For a process that carries messages: what is freed stays with the process, up to 64 MiB, and is used again. Else each
+/// message of a MiB is taken from the system and given back, and its pages are made and cleared: more than it costs to send.
+void keep_freed_memory();
 
 enum class OnFork : bool { keep, drop };
 enum class Access : bool { read, write };
