@@ -12,18 +12,18 @@
 namespace shunt::cli {
 
 struct Settings {
-  std::vector<std::string> listen;  ///< SHUNT_LISTEN: one or several, with commas or spaces between.
-  std::string data;                 ///< SHUNT_DATA
-  std::optional<bool> dev;          ///< SHUNT_DEV
+  std::vector<std::string> listen;          ///< SHUNT_LISTEN: one or several, with commas or spaces between.
+  std::string data;                         ///< SHUNT_DATA
+  std::optional<bool> dev;                  ///< SHUNT_DEV
   std::optional<std::string> as_if_remote;  ///< SHUNT_AS_IF_REMOTE; "1" means its defaults.
-  std::string tls;                  ///< SHUNT_TLS
-  std::string tls_cert;             ///< SHUNT_TLS_CERT
-  std::string tls_key;              ///< SHUNT_TLS_KEY
-  std::string tls_client_ca;        ///< SHUNT_TLS_CLIENT_CA
-  std::string tls_client;           ///< SHUNT_TLS_CLIENT
-  std::vector<std::string> peers;   ///< SHUNT_PEER: one or several, with commas or spaces between.
-  std::string peer_key;             ///< SHUNT_PEER_KEY_FILE
-  std::string node_name;            ///< SHUNT_NODE_NAME
+  std::string tls;                          ///< SHUNT_TLS
+  std::string tls_cert;                     ///< SHUNT_TLS_CERT
+  std::string tls_key;                      ///< SHUNT_TLS_KEY
+  std::string tls_client_ca;                ///< SHUNT_TLS_CLIENT_CA
+  std::string tls_client;                   ///< SHUNT_TLS_CLIENT
+  std::vector<std::string> peers;           ///< SHUNT_PEER: one or several, with commas or spaces between.
+  std::string peer_key;                     ///< SHUNT_PEER_KEY_FILE
+  std::string node_name;                    ///< SHUNT_NODE_NAME
 };
 
 /// Errors: S5009, with the variable and what it may be.
