@@ -21,7 +21,7 @@
 
 // Everything that asks the heap by operator new in this process is counted, the modules too: the program exports these.
 namespace {
-std::atomic<std::uint64_t> allocations{0};
+[[maybe_unused]] std::atomic<std::uint64_t> allocations{0};
 }  // namespace
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && \
