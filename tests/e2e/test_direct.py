@@ -230,3 +230,28 @@ def test_a_node_that_is_restarted_links_its_workers_anew(start, tmp_path):
     assert node.worker("caller") == worker
     eventually("a new direct link", lambda: ask(node).status == 200 and direct(node))
     eventually("shared memory again", lambda: node.service("caller")["instances"][0]["link"] == "shm")
+
+
+def test_what_a_reload_withdraws_is_withdrawn_from_direct_links_too(start, tmp_path):
+    """A link that was made while it was allowed ends when it is not, and comes back when it is again."""
+    folder = trio(tmp_path / "trio")
+    manifest = folder / "shunt.json"
+    node = start(folder)
+    assert ask(node).status == 200
+    eventually("a link of their own", lambda: ask(node).status == 200 and any(
+        link["caller"] == "trio.caller#1" for link in node.ps()["direct"]))
+    callee = node.worker("callee")
+
+    allowed = manifest.read_text()
+    manifest.write_text(allowed.replace('"callee"\n      ]', '"third"\n      ]', 1))
+    assert manifest.read_text() != allowed
+    assert node.cli("reload").code == 0
+    refused = ask(node)
+    assert (refused.status, refused.json["id"]) == (403, "S1010")
+    assert not any(link["caller"] == "trio.caller#1" for link in node.ps()["direct"])
+
+    manifest.write_text(allowed)
+    assert node.cli("reload").code == 0
+    assert ask(node).status == 200
+    # Nobody was started anew for it.
+    assert node.worker("callee") == callee
