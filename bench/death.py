@@ -60,7 +60,7 @@ def wait_at_callee(node, answers):
 
 
 def wait_by_caller(node, answers):
-    script = {"service": "callee", "command": "wait", "messages": ["a2V5"]}
+    script = {"service": "callee", "command": "wait", "messages": ["a2V5"], "streams": False, "timeout_ms": 0, "leave_after": -1, "metadata": {}}
     return Client(node, answers, "/caller/drive", json.dumps(script), "application/json")
 
 
